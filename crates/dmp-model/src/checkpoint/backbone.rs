@@ -1,0 +1,69 @@
+//! The backbone's file: public DiT key names, configuration as JSON in the metadata.
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::{CheckpointError, StoredType, TensorFile, apply, collect, fingerprint};
+use crate::dit::{Dit, DitConfig, public_key};
+
+/// Metadata key of the configuration.
+const CONFIG_KEY: &str = "dmp.backbone";
+
+/// A backbone read from a file.
+#[derive(Debug, Clone)]
+pub struct BackboneFile {
+    /// The network, not requiring gradients.
+    pub model: Dit,
+    /// SHA-256 of its tensors; see [`fingerprint`].
+    pub fingerprint: String,
+}
+
+/// Reads a backbone strictly. `config` is needed when the file's metadata has none, as in the public
+/// checkpoints, and overrides it otherwise.
+pub fn load_backbone(
+    file: TensorFile,
+    config: Option<&DitConfig>,
+    device: &Device,
+) -> Result<BackboneFile, CheckpointError> {
+    let config = match (config, file.metadata.get(CONFIG_KEY)) {
+        (Some(config), _) => config.clone(),
+        (None, Some(json)) => {
+            serde_json::from_str(json).map_err(|error| CheckpointError::Metadata {
+                key: CONFIG_KEY,
+                reason: error.to_string(),
+            })?
+        }
+        (None, None) => {
+            let reason =
+                "it is not there, and no config.json beside the file gives the sizes".to_owned();
+            return Err(CheckpointError::Metadata {
+                key: CONFIG_KEY,
+                reason,
+            });
+        }
+    };
+    config.validate()?;
+    let fingerprint = fingerprint(&file.tensors);
+    let model = apply(
+        Dit::zeroed(&config, device).no_grad(),
+        file.tensors,
+        public_key,
+    )?;
+    Ok(BackboneFile { model, fingerprint })
+}
+
+/// The file of a backbone.
+pub fn backbone_bytes(model: &Dit, stored: StoredType) -> Result<Vec<u8>, CheckpointError> {
+    let json =
+        serde_json::to_string(model.config()).map_err(|error| CheckpointError::Metadata {
+            key: CONFIG_KEY,
+            reason: error.to_string(),
+        })?;
+    let mut file = TensorFile {
+        tensors: collect(model, public_key),
+        ..Default::default()
+    };
+    file.metadata.insert("format".to_owned(), "pt".to_owned());
+    file.metadata.insert(CONFIG_KEY.to_owned(), json);
+    Ok(file.to_bytes(stored)?)
+}

@@ -1,0 +1,158 @@
+//! The patch's file, shipped the way people ship LoRAs.
+//!
+//! Tensors `prompts.<block>` `[N, D]`, `gate.weight` `[N, D+1]`, `gate.bias` `[N]`, `w_noise` `[D, N]`, and
+//! `settings` `[4]` = position, gate, gate input (as numbered below) and k: what changes the output is in
+//! tensors even if a tool strips the metadata. Metadata: ModelSpec 1.0.1 keys, `dmp.config` (JSON) and
+//! `dmp.base_sha256`, the fingerprint of the backbone.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use sha2::{Digest, Sha256};
+
+use super::{CheckpointError, HostTensor, StoredType, TensorFile, Tensors, apply, collect};
+use crate::patch::{GateInput, GateKind, Patch, PatchConfig, Position};
+
+const CONFIG_KEY: &str = "dmp.config";
+const BASE_KEY: &str = "dmp.base_sha256";
+const SETTINGS: &str = "settings";
+
+/// What a patch file says of itself besides its tensors.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PatchMetadata {
+    /// Fingerprint of the backbone it was trained on.
+    pub base_sha256: String,
+    /// Architecture of that backbone, as in `dit`.
+    pub architecture: String,
+    /// A name for people.
+    pub title: String,
+    /// `<width>x<height>` it was trained at.
+    pub resolution: String,
+    /// Day it was made, `YYYY-MM-DD`.
+    pub date: String,
+}
+
+/// A patch read from a file.
+#[derive(Debug, Clone)]
+pub struct PatchFile {
+    /// The patch.
+    pub patch: Patch,
+    /// What the file says of itself.
+    pub metadata: PatchMetadata,
+}
+
+impl PatchFile {
+    /// Refuses any backbone but the one the patch was trained on.
+    pub fn check_backbone(&self, fingerprint: &str) -> Result<(), CheckpointError> {
+        if self.metadata.base_sha256 == fingerprint {
+            return Ok(());
+        }
+        let short = |hash: &str| hash.chars().take(12).collect();
+        Err(CheckpointError::WrongBackbone {
+            expected: short(&self.metadata.base_sha256),
+            actual: short(fingerprint),
+        })
+    }
+}
+
+/// Reads a patch strictly.
+pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, CheckpointError> {
+    let text = |key: &str| file.metadata.get(key).cloned().unwrap_or_default();
+    let bad = |reason: String| CheckpointError::Metadata {
+        key: CONFIG_KEY,
+        reason,
+    };
+    let json = file
+        .metadata
+        .get(CONFIG_KEY)
+        .ok_or_else(|| bad("it is not there: this is no patch of this program".into()))?;
+    let config: PatchConfig = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+    config.validate(config.num_prompts, config.hidden_size, config.depth)?;
+    if let Some(found) = file.tensors.remove(SETTINGS)
+        && found != settings(&config)
+    {
+        return Err(bad(format!("it disagrees with the tensor '{SETTINGS}'")));
+    }
+    let metadata = PatchMetadata {
+        base_sha256: text(BASE_KEY),
+        architecture: text("modelspec.architecture")
+            .trim_end_matches("/dmp")
+            .to_owned(),
+        title: text("modelspec.title"),
+        resolution: text("modelspec.resolution"),
+        date: text("modelspec.date"),
+    };
+    let patch = apply(Patch::zeroed(&config, device), file.tensors, str::to_owned)?;
+    Ok(PatchFile { patch, metadata })
+}
+
+/// The file of a patch.
+pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, CheckpointError> {
+    let json =
+        serde_json::to_string(patch.config()).map_err(|error| CheckpointError::Metadata {
+            key: CONFIG_KEY,
+            reason: error.to_string(),
+        })?;
+    let mut tensors = collect(patch, str::to_owned);
+    tensors.insert(SETTINGS.to_owned(), settings(patch.config()));
+    let entries = [
+        ("format", "pt".to_owned()),
+        ("modelspec.sai_model_spec", "1.0.1".to_owned()),
+        (
+            "modelspec.architecture",
+            format!("{}/dmp", metadata.architecture),
+        ),
+        (
+            "modelspec.implementation",
+            "https://github.com/sangminwoo/DMP".to_owned(),
+        ),
+        ("modelspec.title", metadata.title.clone()),
+        ("modelspec.resolution", metadata.resolution.clone()),
+        ("modelspec.date", metadata.date.clone()),
+        ("modelspec.hash_sha256", content_hash(&tensors)),
+        (BASE_KEY, metadata.base_sha256.clone()),
+        (CONFIG_KEY, json),
+    ];
+    let metadata = entries
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    Ok(TensorFile { tensors, metadata }.to_bytes(StoredType::F32)?)
+}
+
+/// The numbered choices: position, gate, gate input, k.
+fn settings(config: &PatchConfig) -> HostTensor {
+    let position = match config.position {
+        Position::Add => 0.0,
+        Position::Prepend => 1.0,
+    };
+    let gate = match config.gate {
+        GateKind::None => 0.0,
+        GateKind::Uniform => 1.0,
+        GateKind::Linear => 2.0,
+    };
+    let input = match config.gate_input {
+        GateInput::Conditioning => 0.0,
+        GateInput::Timestep => 1.0,
+    };
+    HostTensor {
+        shape: vec![4],
+        values: vec![position, gate, input, config.k() as f32],
+    }
+}
+
+/// ModelSpec's hash: SHA-256 of the tensor bytes, in the order of the file.
+fn content_hash(tensors: &Tensors) -> String {
+    let mut hasher = Sha256::new();
+    for tensor in tensors.values() {
+        tensor
+            .values
+            .iter()
+            .for_each(|value| hasher.update(value.to_le_bytes()));
+    }
+    let hex: String = hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("0x{hex}")
+}

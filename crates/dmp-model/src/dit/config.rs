@@ -1,0 +1,328 @@
+//! Sizes of a DiT, and the named ones.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything needed to build a [`super::Dit`]; names are the original implementation's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DitConfig {
+    /// Side of the (square) input, in pixels or latents.
+    pub input_size: usize,
+    /// Side of a patch: one token.
+    pub patch_size: usize,
+    /// Channels C of the input.
+    pub in_channels: usize,
+    /// Token width D.
+    pub hidden_size: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads; divides D.
+    pub num_heads: usize,
+    /// Hidden width of the MLP over D.
+    #[serde(default = "four")]
+    pub mlp_ratio: f64,
+    /// Whether the network also predicts the variance (2·C output channels).
+    #[serde(default = "yes")]
+    pub learn_sigma: bool,
+    /// Number of labels; 1 for an unconditional network.
+    pub num_classes: usize,
+    /// Label dropout of its training; above 0 there is a row for "no label".
+    #[serde(default)]
+    pub class_dropout_prob: f64,
+}
+
+fn four() -> f64 {
+    4.0
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl DitConfig {
+    /// Refuses sizes that cannot be built.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("input_size", self.input_size),
+            ("patch_size", self.patch_size),
+            ("in_channels", self.in_channels),
+            ("hidden_size", self.hidden_size),
+            ("depth", self.depth),
+            ("num_heads", self.num_heads),
+            ("num_classes", self.num_classes),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Zero { name });
+        }
+        if !self.input_size.is_multiple_of(self.patch_size) {
+            return Err(ConfigError::Indivisible {
+                what: "input_size",
+                value: self.input_size,
+                by: "patch_size",
+                divisor: self.patch_size,
+            });
+        }
+        if !self.hidden_size.is_multiple_of(self.num_heads) {
+            return Err(ConfigError::Indivisible {
+                what: "hidden_size",
+                value: self.hidden_size,
+                by: "num_heads",
+                divisor: self.num_heads,
+            });
+        }
+        if !self.hidden_size.is_multiple_of(4) {
+            return Err(ConfigError::Indivisible {
+                what: "hidden_size",
+                value: self.hidden_size,
+                by: "4",
+                divisor: 4,
+            });
+        }
+        if !(0.0..=1.0).contains(&self.class_dropout_prob) {
+            return Err(ConfigError::Probability {
+                value: self.class_dropout_prob,
+            });
+        }
+        if !(self.mlp_ratio > 0.0 && self.mlp_ratio.is_finite() && self.mlp_hidden_size() > 0) {
+            return Err(ConfigError::MlpRatio {
+                value: self.mlp_ratio,
+            });
+        }
+        Ok(())
+    }
+
+    /// Tokens along one side.
+    pub fn grid_size(&self) -> usize {
+        self.input_size / self.patch_size
+    }
+
+    /// Tokens N of one image.
+    pub fn num_tokens(&self) -> usize {
+        self.grid_size() * self.grid_size()
+    }
+
+    /// Channels the network gives back.
+    pub fn out_channels(&self) -> usize {
+        self.in_channels * if self.learn_sigma { 2 } else { 1 }
+    }
+
+    /// Rows of the label table.
+    pub fn label_rows(&self) -> usize {
+        self.num_classes + usize::from(self.class_dropout_prob > 0.0)
+    }
+
+    /// Hidden width of each MLP.
+    pub fn mlp_hidden_size(&self) -> usize {
+        (self.hidden_size as f64 * self.mlp_ratio) as usize
+    }
+
+    /// Number of parameters, the fixed position table counted as the original does.
+    pub fn num_params(&self) -> usize {
+        let d = self.hidden_size;
+        let linear = |i: usize, o: usize| i * o + o;
+        let h = self.mlp_hidden_size();
+        let block =
+            linear(d, 3 * d) + linear(d, d) + linear(d, h) + linear(h, d) + linear(d, 6 * d);
+        let patch = self.patch_size * self.patch_size;
+        linear(self.in_channels * patch, d)
+            + self.num_tokens() * d
+            + linear(256, d)
+            + linear(d, d)
+            + self.label_rows() * d
+            + self.depth * block
+            + linear(d, 2 * d)
+            + linear(d, patch * self.out_channels())
+    }
+}
+
+/// The published sizes, `dit-s-2` to `dit-xl-8`: width, depth, heads and patch size.
+///
+/// Source: the original implementation's table of models (facebookresearch/DiT).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    size: Size,
+    patch_size: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    S,
+    B,
+    L,
+    Xl,
+}
+
+impl Preset {
+    /// The configuration for latents (4 channels) of side `input_size`, with `num_classes` labels
+    /// (1: unconditional, without label dropout).
+    pub fn config(self, input_size: usize, num_classes: usize) -> DitConfig {
+        let (hidden_size, depth, num_heads) = match self.size {
+            Size::S => (384, 12, 6),
+            Size::B => (768, 12, 12),
+            Size::L => (1024, 24, 16),
+            Size::Xl => (1152, 28, 16),
+        };
+        DitConfig {
+            input_size,
+            patch_size: self.patch_size,
+            in_channels: 4,
+            hidden_size,
+            depth,
+            num_heads,
+            mlp_ratio: four(),
+            learn_sigma: true,
+            num_classes,
+            class_dropout_prob: if num_classes > 1 { 0.1 } else { 0.0 },
+        }
+    }
+}
+
+impl FromStr for Preset {
+    type Err = ConfigError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let unknown = || ConfigError::UnknownPreset {
+            name: name.to_owned(),
+        };
+        let normal = name.to_lowercase().replace(['/', '_'], "-");
+        let (size, patch) = normal
+            .strip_prefix("dit-")
+            .and_then(|rest| rest.split_once('-'))
+            .ok_or_else(unknown)?;
+        let size = match size {
+            "s" => Size::S,
+            "b" => Size::B,
+            "l" => Size::L,
+            "xl" => Size::Xl,
+            _ => return Err(unknown()),
+        };
+        let patch_size = match patch {
+            "2" => 2,
+            "4" => 4,
+            "8" => 8,
+            _ => return Err(unknown()),
+        };
+        Ok(Self { size, patch_size })
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "dit-{}-{}",
+            format!("{:?}", self.size).to_lowercase(),
+            self.patch_size
+        )
+    }
+}
+
+/// A configuration that cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A size is zero.
+    #[error("backbone configuration: {name} is 0; give a positive number")]
+    Zero {
+        /// The field.
+        name: &'static str,
+    },
+    /// One size must be a multiple of another and is not.
+    #[error(
+        "backbone configuration: {what} ({value}) is not a multiple of {by} ({divisor}); change one of them"
+    )]
+    Indivisible {
+        /// The field.
+        what: &'static str,
+        /// Its value.
+        value: usize,
+        /// The field that must divide it.
+        by: &'static str,
+        /// That field's value.
+        divisor: usize,
+    },
+    /// Label dropout out of range.
+    #[error("backbone configuration: class_dropout_prob is {value}; give a number from 0 to 1")]
+    Probability {
+        /// Its value.
+        value: f64,
+    },
+    /// The MLP would be empty.
+    #[error(
+        "backbone configuration: mlp_ratio is {value}; give a positive number, 4 in every published DiT"
+    )]
+    MlpRatio {
+        /// Its value.
+        value: f64,
+    },
+    /// No such named size.
+    #[error(
+        "no backbone preset '{name}'; the presets are dit-s-2, dit-b-2, dit-l-2, dit-xl-2 and the same with patch 4 or 8"
+    )]
+    UnknownPreset {
+        /// What was asked for.
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parameter counts the original implementation prints for 256² images (32² latents), 1000 classes.
+    #[test]
+    fn presets_have_the_published_number_of_parameters() {
+        for (name, millions) in [
+            ("dit-s-2", 33.0),
+            ("dit-b-2", 130.5),
+            ("DiT-L/2", 458.1),
+            ("DiT-XL/2", 675.1),
+            ("dit-b-4", 130.5),
+        ] {
+            let config = name.parse::<Preset>().unwrap().config(32, 1000);
+            let got = config.num_params() as f64 / 1e6;
+            assert!((got - millions).abs() < 0.06, "{name}: {got} M");
+        }
+    }
+
+    #[test]
+    fn preset_names_round_trip_and_unknown_ones_are_named() {
+        assert_eq!(
+            "DiT-XL/2".parse::<Preset>().unwrap().to_string(),
+            "dit-xl-2"
+        );
+        let message = "dit-q-2".parse::<Preset>().unwrap_err().to_string();
+        assert!(
+            message.contains("dit-q-2") && message.contains("dit-xl-2"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_by_name() {
+        let good = "dit-s-4".parse::<Preset>().unwrap().config(32, 10);
+        assert!(good.validate().is_ok());
+        let bad = DitConfig {
+            input_size: 30,
+            ..good.clone()
+        };
+        assert!(
+            bad.validate()
+                .unwrap_err()
+                .to_string()
+                .contains("input_size (30)")
+        );
+        let bad = DitConfig {
+            num_heads: 5,
+            ..good
+        };
+        assert!(
+            bad.validate()
+                .unwrap_err()
+                .to_string()
+                .contains("num_heads (5)")
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! DiT: a diffusion transformer with adaLN-Zero conditioning (Peebles & Xie, arXiv 2212.09748),
+//! with the numerics and the key names of the original implementation.
+//!
+//! A backbone knows nothing of prompts: what wants to change the input of a block does it through a
+//! [`BlockHook`].
+
+mod block;
+mod config;
+mod embed;
+mod keys;
+mod position;
+
+use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, activation::silu};
+
+pub use block::{DitBlock, Modulation};
+pub use config::{ConfigError, DitConfig, Preset};
+pub use embed::{LabelEmbedder, PatchEmbedder, TimestepEmbedder, timestep_features};
+pub use keys::public_key;
+pub use position::sincos_2d;
+
+use crate::denoiser::{Backbone, BlockHook, Conditioning, Denoiser, ImageLayout, NoHook};
+use crate::init::{self, Initializer};
+use block::{layer_norm, linear_zeros, modulate};
+
+/// The diffusion transformer. Build with [`Dit::zeroed`] (to load weights into) or [`Dit::init`].
+#[derive(Module, Debug)]
+pub struct Dit {
+    x_embedder: PatchEmbedder,
+    pos_embed: Param<Tensor<3>>,
+    t_embedder: TimestepEmbedder,
+    y_embedder: LabelEmbedder,
+    blocks: Vec<DitBlock>,
+    final_layer: FinalLayer,
+    #[module(skip)]
+    config: DitConfig,
+}
+
+/// adaLN, then a linear map from tokens to pixels.
+#[derive(Module, Debug)]
+pub struct FinalLayer {
+    adaln_modulation_1: Linear,
+    linear: Linear,
+}
+
+impl Dit {
+    /// A network of zeros (and of the fixed position table), for strict loading to fill.
+    pub fn zeroed(config: &DitConfig, device: &Device) -> Self {
+        let d = config.hidden_size;
+        let pos_embed =
+            init::parameter(sincos_2d(config.grid_size(), d, device)).set_require_grad(false);
+        Self {
+            x_embedder: PatchEmbedder::zeroed(config.in_channels, config.patch_size, d, device),
+            pos_embed,
+            t_embedder: TimestepEmbedder::zeroed(d, device),
+            y_embedder: LabelEmbedder::zeroed(config.label_rows(), d, device),
+            blocks: (0..config.depth)
+                .map(|_| DitBlock::zeroed(config, device))
+                .collect(),
+            final_layer: FinalLayer {
+                adaln_modulation_1: linear_zeros(d, 2 * d, device),
+                linear: linear_zeros(
+                    d,
+                    config.patch_size * config.patch_size * config.out_channels(),
+                    device,
+                ),
+            },
+            config: config.clone(),
+        }
+    }
+
+    /// The original's initialisation: Xavier-uniform linear maps, N(0, 0.02²) embedders, and zeros in
+    /// every adaLN map and in the output, so that each block starts as the identity.
+    pub fn init(config: &DitConfig, seed: u64, device: &Device) -> Self {
+        let mut init = Initializer::new(seed, device);
+        let mut dit = Self::zeroed(config, device);
+        dit.x_embedder.init(&mut init);
+        dit.t_embedder.init(&mut init);
+        dit.y_embedder.init(&mut init);
+        dit.blocks
+            .iter_mut()
+            .for_each(|block| block.init(&mut init));
+        dit
+    }
+
+    /// Sizes of this network.
+    pub fn config(&self) -> &DitConfig {
+        &self.config
+    }
+
+    /// `[B, N, p·p·C_out]` → `[B, C_out, H, W]`.
+    fn unpatchify(&self, x: Tensor<3>) -> Tensor<4> {
+        let [b, _, _] = x.dims();
+        let (g, p, c) = (
+            self.config.grid_size(),
+            self.config.patch_size,
+            self.config.out_channels(),
+        );
+        x.reshape([b, g, g, p, p, c])
+            .permute([0, 5, 1, 3, 2, 4])
+            .reshape([b, c, g * p, g * p])
+    }
+}
+
+impl FinalLayer {
+    /// tokens `[B, N, D]`, conditioning `[B, D]` → `[B, N, p·p·C_out]`.
+    fn forward(&self, tokens: Tensor<3>, conditioning: Tensor<2>) -> Tensor<3> {
+        let mut parts = self
+            .adaln_modulation_1
+            .forward(silu(conditioning))
+            .chunk(2, 1)
+            .into_iter();
+        let (Some(shift), Some(scale)) = (parts.next(), parts.next()) else {
+            unreachable!("chunk(2) of a 2D-wide tensor gives two parts")
+        };
+        self.linear
+            .forward(modulate(layer_norm(tokens), shift, scale))
+    }
+}
+
+impl Denoiser for Dit {
+    fn predict(&self, x: Tensor<4>, timesteps: &[usize], labels: &[usize]) -> Tensor<4> {
+        self.predict_hooked(x, timesteps, labels, &mut NoHook)
+    }
+
+    fn layout(&self) -> ImageLayout {
+        let size = self.config.input_size;
+        ImageLayout {
+            channels: self.config.in_channels,
+            height: size,
+            width: size,
+        }
+    }
+
+    fn learns_variance(&self) -> bool {
+        self.config.learn_sigma
+    }
+
+    fn null_label(&self) -> Option<usize> {
+        (self.config.class_dropout_prob > 0.0).then_some(self.config.num_classes)
+    }
+}
+
+impl Backbone for Dit {
+    fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn num_tokens(&self) -> usize {
+        self.config.num_tokens()
+    }
+
+    fn depth(&self) -> usize {
+        self.config.depth
+    }
+
+    fn condition(&self, timesteps: &[usize], labels: &[usize]) -> Conditioning {
+        let timestep = self.t_embedder.forward(timesteps);
+        let combined = timestep.clone() + self.y_embedder.forward(labels);
+        Conditioning { timestep, combined }
+    }
+
+    fn predict_hooked<H: BlockHook>(
+        &self,
+        x: Tensor<4>,
+        timesteps: &[usize],
+        labels: &[usize],
+        hook: &mut H,
+    ) -> Tensor<4> {
+        let mut tokens = self.x_embedder.forward(x) + self.pos_embed.val();
+        let conditioning = self.condition(timesteps, labels);
+        // SiLU(c) is what every block's adaLN map reads.
+        let activated = silu(conditioning.combined.clone());
+        for (index, block) in self.blocks.iter().enumerate() {
+            tokens = hook.before_block(index, tokens, &conditioning);
+            tokens = block.forward(tokens, activated.clone());
+        }
+        tokens = hook.after_blocks(tokens);
+        self.unpatchify(self.final_layer.forward(tokens, conditioning.combined))
+    }
+}
+
+fn linear(d_input: usize, d_output: usize, device: &Device) -> Linear {
+    let mut linear = LinearConfig::new(d_input, d_output).init(device);
+    linear.weight = init::zeros([d_input, d_output], device);
+    linear.bias = Some(init::zeros([d_output], device));
+    linear
+}

@@ -1,0 +1,252 @@
+//! Sizes and choices of a patch.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that says what a patch is, besides its tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchConfig {
+    /// Where prompts go.
+    #[serde(default)]
+    pub position: Position,
+    /// What makes the mask.
+    #[serde(default)]
+    pub gate: GateKind,
+    /// What the gate looks at.
+    #[serde(default)]
+    pub gate_input: GateInput,
+    /// Share of prompts a gate may select, in (0, 1]; k = floor(top_k·N).
+    #[serde(default = "one")]
+    pub top_k: f64,
+    /// How the patch starts.
+    #[serde(default)]
+    pub init: Init,
+    /// Prompts N of each block: the number of tokens for `add`, free for `prepend`.
+    pub num_prompts: usize,
+    /// Token width D.
+    pub hidden_size: usize,
+    /// Blocks patched, from the first.
+    pub depth: usize,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// Where prompts go (section 4.1 of the paper).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Position {
+    /// `x ← x + m ⊙ P`, prompt i on token i: the paper's choice.
+    #[default]
+    Add,
+    /// Prompts are extra tokens before the image's.
+    Prepend,
+}
+
+/// What makes the mask.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateKind {
+    /// Mask ≡ 1: plain prompt tuning.
+    None,
+    /// Mask ≡ 1/N: prompts without selection.
+    Uniform,
+    /// Linear map of the gate input and the block index: the paper's choice.
+    #[default]
+    Linear,
+}
+
+/// What the gate looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateInput {
+    /// Timestep plus label embedding: what the public code does for `add`.
+    #[default]
+    Conditioning,
+    /// Timestep embedding alone: what the paper says, and the public code does for `prepend`.
+    Timestep,
+}
+
+/// How a patch starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Init {
+    /// Prompts, gate and noise weights all zero: the paper's choice.
+    #[default]
+    Zero,
+    /// Xavier-uniform: the ablation.
+    Random,
+}
+
+impl PatchConfig {
+    /// The paper's patch for a backbone of `depth` blocks over `num_tokens` tokens of width `hidden_size`.
+    pub fn paper(num_tokens: usize, hidden_size: usize, depth: usize) -> Self {
+        Self {
+            position: Position::Add,
+            gate: GateKind::Linear,
+            gate_input: GateInput::Conditioning,
+            top_k: 1.0,
+            init: Init::Zero,
+            num_prompts: num_tokens,
+            hidden_size,
+            depth,
+        }
+    }
+
+    /// Prompts selected at a time: floor(top_k·N).
+    pub fn k(&self) -> usize {
+        (self.top_k * self.num_prompts as f64) as usize
+    }
+
+    /// Parameters added to the model that samples: L·N·D prompts, and for a linear gate N·(D+1)+N.
+    ///
+    /// This is the count behind the paper's +1.43 % for DiT-L/2; see [`Self::trained_params`].
+    pub fn added_params(&self) -> usize {
+        let (n, d) = (self.num_prompts, self.hidden_size);
+        let gate = if self.gate == GateKind::Linear {
+            n * (d + 1) + n
+        } else {
+            0
+        };
+        self.depth * n * d + gate
+    }
+
+    /// Parameters trained: those added, and the D·N noise weights that only training uses.
+    pub fn trained_params(&self) -> usize {
+        let noise = if self.gate == GateKind::Linear {
+            self.num_prompts * self.hidden_size
+        } else {
+            0
+        };
+        self.added_params() + noise
+    }
+
+    /// Refuses a patch that does not fit a backbone of these sizes.
+    pub fn validate(
+        &self,
+        num_tokens: usize,
+        hidden_size: usize,
+        depth: usize,
+    ) -> Result<(), PatchConfigError> {
+        if self.hidden_size != hidden_size {
+            return Err(PatchConfigError::Width {
+                patch: self.hidden_size,
+                backbone: hidden_size,
+            });
+        }
+        if self.depth == 0 || self.depth > depth {
+            return Err(PatchConfigError::Depth {
+                patch: self.depth,
+                backbone: depth,
+            });
+        }
+        if self.position == Position::Add && self.num_prompts != num_tokens {
+            return Err(PatchConfigError::Prompts {
+                patch: self.num_prompts,
+                backbone: num_tokens,
+            });
+        }
+        if !(self.top_k > 0.0 && self.top_k <= 1.0) || self.k() == 0 {
+            return Err(PatchConfigError::TopK {
+                top_k: self.top_k,
+                prompts: self.num_prompts,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A patch that does not fit its backbone.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchConfigError {
+    /// Token widths differ.
+    #[error(
+        "the patch has prompts of width {patch}, the backbone tokens of width {backbone}; use the patch's own backbone"
+    )]
+    Width {
+        /// Of the patch.
+        patch: usize,
+        /// Of the backbone.
+        backbone: usize,
+    },
+    /// More blocks patched than there are, or none.
+    #[error(
+        "the patch depth is {patch}, but the backbone has {backbone} blocks; give a depth from 1 to {backbone}"
+    )]
+    Depth {
+        /// Of the patch.
+        patch: usize,
+        /// Of the backbone.
+        backbone: usize,
+    },
+    /// Position `add` needs one prompt a token.
+    #[error(
+        "position 'add' needs one prompt for each of the backbone's {backbone} tokens, not {patch}; give {backbone}, or use position 'prepend'"
+    )]
+    Prompts {
+        /// Of the patch.
+        patch: usize,
+        /// Of the backbone.
+        backbone: usize,
+    },
+    /// Nothing would be selected.
+    #[error("top_k is {top_k}: of {prompts} prompts it selects none or more than all; give a share above {least:.4} and at most 1", least = 1.0 / *prompts as f64)]
+    TopK {
+        /// The share.
+        top_k: f64,
+        /// Number of prompts.
+        prompts: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_patch_for_dit_l_2_has_its_published_size() {
+        let config = PatchConfig::paper(256, 1024, 24);
+        assert_eq!(config.added_params(), 6_554_112);
+        assert_eq!(config.trained_params(), 6_554_112 + 256 * 1024);
+    }
+
+    #[test]
+    fn patches_that_do_not_fit_are_refused() {
+        let good = PatchConfig::paper(16, 64, 3);
+        assert!(good.validate(16, 64, 3).is_ok());
+        for bad in [
+            PatchConfig {
+                hidden_size: 32,
+                ..good.clone()
+            },
+            PatchConfig {
+                depth: 4,
+                ..good.clone()
+            },
+            PatchConfig {
+                num_prompts: 5,
+                ..good.clone()
+            },
+            PatchConfig {
+                top_k: 0.01,
+                ..good.clone()
+            },
+            PatchConfig {
+                top_k: f64::NAN,
+                ..good.clone()
+            },
+        ] {
+            assert!(bad.validate(16, 64, 3).is_err(), "{bad:?}");
+        }
+        assert!(
+            PatchConfig {
+                position: Position::Prepend,
+                num_prompts: 5,
+                ..good
+            }
+            .validate(16, 64, 3)
+            .is_ok()
+        );
+    }
+}

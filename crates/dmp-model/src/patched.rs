@@ -1,0 +1,78 @@
+//! A backbone and a patch, joined.
+
+use burn::tensor::Tensor;
+
+use crate::denoiser::{Backbone, Denoiser, ImageLayout};
+use crate::patch::{GateNoise, Patch, PatchConfigError, Router, Routing};
+
+/// A frozen backbone with a patch on it. Samples like any [`Denoiser`].
+#[derive(Debug, Clone)]
+pub struct Patched<M> {
+    backbone: M,
+    patch: Patch,
+}
+
+impl<M: Backbone> Patched<M> {
+    /// Joins the two, if the patch's sizes fit.
+    pub fn new(backbone: M, patch: Patch) -> Result<Self, PatchConfigError> {
+        patch.config().validate(
+            backbone.num_tokens(),
+            backbone.hidden_size(),
+            backbone.depth(),
+        )?;
+        Ok(Self { backbone, patch })
+    }
+
+    /// The backbone.
+    pub fn backbone(&self) -> &M {
+        &self.backbone
+    }
+
+    /// The patch.
+    pub fn patch(&self) -> &Patch {
+        &self.patch
+    }
+
+    /// Replaces the patch by what `update` (an optimiser's step) makes of it.
+    pub fn map_patch(mut self, update: impl FnOnce(Patch) -> Patch) -> Self {
+        self.patch = update(self.patch);
+        self
+    }
+
+    /// Prediction with a noisy gate, as in training, and what the gate did.
+    ///
+    /// # Shapes
+    /// As [`Denoiser::predict`]; `noise` is `[depth, B, N]`.
+    pub fn predict_training(
+        &self,
+        x: Tensor<4>,
+        timesteps: &[usize],
+        labels: &[usize],
+        noise: Option<&GateNoise>,
+    ) -> (Tensor<4>, Routing) {
+        let mut router = Router::new(&self.patch, noise);
+        let output = self
+            .backbone
+            .predict_hooked(x, timesteps, labels, &mut router);
+        (output, router.into_routing())
+    }
+}
+
+impl<M: Backbone> Denoiser for Patched<M> {
+    fn predict(&self, x: Tensor<4>, timesteps: &[usize], labels: &[usize]) -> Tensor<4> {
+        self.backbone
+            .predict_hooked(x, timesteps, labels, &mut Router::new(&self.patch, None))
+    }
+
+    fn layout(&self) -> ImageLayout {
+        self.backbone.layout()
+    }
+
+    fn learns_variance(&self) -> bool {
+        self.backbone.learns_variance()
+    }
+
+    fn null_label(&self) -> Option<usize> {
+        self.backbone.null_label()
+    }
+}

@@ -1,0 +1,9 @@
+//! One step of training, for the patch alone or for a whole backbone.
+
+mod ema;
+mod objective;
+mod optimizer;
+
+pub use ema::Ema;
+pub use objective::{Objective, StepLoss};
+pub use optimizer::{GradNorm, OptimizerStateError, PatchOptimizer, PatchRates, WholeOptimizer};

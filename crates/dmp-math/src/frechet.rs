@@ -58,9 +58,7 @@ pub fn frechet_distance(a: &Gaussian, b: &Gaussian) -> Result<f64, FrechetError>
     let (factor_a, factor_b) = (factor(a, "first")?, factor(b, "second")?);
     // The outer rotations of A^½ and B^½ leave singular values alone: the factors are enough.
     let product = factor_a.transpose() * &factor_b;
-    let singular_values = product
-        .singular_values()
-        .map_err(|_| FrechetError::NoConvergence)?;
+    let overlap = nuclear_norm(product.as_ref())?;
 
     let means: f64 = a
         .mean
@@ -69,9 +67,19 @@ pub fn frechet_distance(a: &Gaussian, b: &Gaussian) -> Result<f64, FrechetError>
         .map(|(a, b)| (a - b).powi(2))
         .sum();
     let traces = trace(a) + trace(b);
-    let overlap: f64 = singular_values.iter().sum();
     // Rounding can leave equal Gaussians a hair below 0.
     Ok((means + traces - 2.0 * overlap).max(0.0))
+}
+
+/// The sum of the singular values.
+fn nuclear_norm(matrix: MatRef<'_, f64>) -> Result<f64, FrechetError> {
+    if matrix.nrows() == 0 || matrix.ncols() == 0 {
+        return Ok(0.0); // faer's decompositions want a row and a column
+    }
+    let singular_values = matrix
+        .singular_values()
+        .map_err(|_| FrechetError::NoConvergence)?;
+    Ok(singular_values.iter().sum())
 }
 
 fn trace(gaussian: &Gaussian) -> f64 {
@@ -98,6 +106,9 @@ fn factor(gaussian: &Gaussian, which: &'static str) -> Result<Mat<f64>, FrechetE
         .all(|x| x.is_finite())
     {
         return Err(FrechetError::NotFinite { which });
+    }
+    if dim == 0 {
+        return Ok(Mat::new());
     }
     let covariance = MatRef::from_row_major_slice(&gaussian.covariance, dim, dim);
     let eigen = covariance

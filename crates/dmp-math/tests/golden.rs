@@ -31,9 +31,54 @@ fn cases() -> BTreeMap<PathBuf, Value> {
         .collect()
 }
 
-fn report(folder: &Path, what: &str, checks: usize, worst: f64) {
-    let name = folder.file_name().unwrap().display();
-    println!("{name}: {what}, {checks} checked, largest relative error {worst:.2e}");
+/// How many numbers or lists were compared, and the largest relative error among them.
+#[derive(Default)]
+struct Tally {
+    checked: usize,
+    worst: f64,
+}
+
+impl Tally {
+    fn add(&mut self, error: f64) {
+        self.checked += 1;
+        self.worst = self.worst.max(error);
+    }
+}
+
+#[test]
+fn every_case() {
+    let mut totals = [0; 3];
+    for (folder, config) in cases() {
+        let bytes = fs::read(folder.join("case.safetensors")).ok();
+        let tensors = bytes
+            .as_ref()
+            .map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+        let kinds = [
+            tensors.as_ref().map(schedules).unwrap_or_default(),
+            respacings(&config),
+            tensors
+                .as_ref()
+                .map(|t| frechet_distances(&config, t))
+                .unwrap_or_default(),
+        ];
+        let [schedules, respacings, distances] = kinds.each_ref().map(|tally| tally.checked);
+        let worst = kinds.iter().map(|tally| tally.worst).fold(0.0, f64::max);
+        if schedules + respacings + distances > 0 {
+            println!(
+                "{}: {schedules} schedule tables, {respacings} respacings, {distances} Fréchet \
+                 distances, largest relative error {worst:.2e}",
+                folder.file_name().unwrap().display(),
+            );
+        }
+        for (total, tally) in totals.iter_mut().zip(&kinds) {
+            *total += tally.checked;
+        }
+    }
+    assert!(
+        totals.iter().all(|&n| n > 0),
+        "{}: a kind has no case: {totals:?}",
+        golden().display()
+    );
 }
 
 fn f64s(view: &TensorView<'_>) -> Vec<f64> {
@@ -72,63 +117,71 @@ fn table<'a>(diffusion: &'a Diffusion, name: &str) -> Option<&'a [f64]> {
     })
 }
 
-#[test]
-fn schedules() {
-    let mut checked = 0;
-    for folder in cases().keys() {
-        let Ok(bytes) = fs::read(folder.join("case.safetensors")) else {
+/// Tensors `out.<schedule>.<table>` in f64.
+fn schedules(tensors: &SafeTensors<'_>) -> Tally {
+    let mut tally = Tally::default();
+    for (name, view) in tensors.iter() {
+        let Some((schedule, key)) = name.strip_prefix("out.").and_then(|n| n.split_once('.'))
+        else {
             continue;
         };
-        let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let (mut here, mut worst) = (0, 0.0_f64);
-        for (name, view) in tensors.iter() {
-            // out.<schedule>.<table>
-            let Some((schedule, key)) = name.strip_prefix("out.").and_then(|n| n.split_once('.'))
-            else {
-                continue;
-            };
-            let Ok(schedule) = schedule.parse::<BetaSchedule>() else {
-                continue;
-            };
-            if view.dtype() != Dtype::F64 {
-                continue; // losses and gradients under that schedule, dmp-model's to check
-            }
-            let diffusion = Diffusion::new(schedule, view.shape().iter().product());
-            let ours = table(&diffusion, key).unwrap_or_else(|| panic!("{name}: no such table"));
-            let error = relative_error(ours, &f64s(&view));
-            assert!(error <= 1e-12, "{name}: {error:e}");
-            (here, worst) = (here + 1, worst.max(error));
+        let Ok(schedule) = schedule.parse::<BetaSchedule>() else {
+            continue;
+        };
+        if view.dtype() != Dtype::F64 {
+            continue; // losses and gradients under that schedule, dmp-model's to check
         }
-        if here > 0 {
-            report(folder, "schedule tables", here, worst);
-        }
-        checked += here;
+        let diffusion = Diffusion::new(schedule, view.shape().iter().product());
+        let ours = table(&diffusion, key).unwrap_or_else(|| panic!("{name}: no such table"));
+        let error = relative_error(ours, &f64s(&view));
+        assert!(error <= 1e-12, "{name}: {error:e}");
+        tally.add(error);
     }
-    assert!(checked > 0, "no schedule in {}", golden().display());
+    tally
 }
 
-#[test]
-fn respacings() {
-    let mut checked = 0;
-    for (folder, config) in cases() {
-        let Some(lists) = config.get("respacing").and_then(Value::as_object) else {
+/// Lists `respacing.<steps>:<spec>` of the configuration.
+fn respacings(config: &Value) -> Tally {
+    let mut tally = Tally::default();
+    for (name, list) in config
+        .get("respacing")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let (steps, spec) = name.split_once(':').unwrap();
+        let steps = steps.parse().unwrap();
+        let expected: Vec<usize> = serde_json::from_value(list.clone()).unwrap();
+        assert_eq!(respacing::parse(steps, spec).unwrap(), expected, "{name}");
+        let respaced = Diffusion::new(BetaSchedule::Linear, steps)
+            .respaced(spec)
+            .unwrap();
+        assert_eq!(respaced.timestep_map(), expected, "{name}");
+        tally.add(0.0);
+    }
+    tally
+}
+
+/// `expected.frechet_distance*` of the configuration, each between its features and `in.fake`.
+fn frechet_distances(config: &Value, tensors: &SafeTensors<'_>) -> Tally {
+    let mut tally = Tally::default();
+    for (name, features) in [
+        ("frechet_distance", "in.real"),
+        ("frechet_distance_rank_deficient", "in.few"),
+    ] {
+        let Some(expected) = config.get("expected").and_then(|e| e.get(name)?.as_f64()) else {
             continue;
         };
-        for (name, list) in lists {
-            // "<steps>:<spec>"
-            let (steps, spec) = name.split_once(':').unwrap();
-            let steps = steps.parse().unwrap();
-            let expected: Vec<usize> = serde_json::from_value(list.clone()).unwrap();
-            assert_eq!(respacing::parse(steps, spec).unwrap(), expected, "{name}");
-            let respaced = Diffusion::new(BetaSchedule::Linear, steps)
-                .respaced(spec)
-                .unwrap();
-            assert_eq!(respaced.timestep_map(), expected, "{name}");
-        }
-        report(&folder, "respacings", lists.len(), 0.0);
-        checked += lists.len();
+        let (a, b) = (gaussian(tensors, features), gaussian(tensors, "in.fake"));
+        let distance = frechet_distance(&a, &b).unwrap();
+        let error = (distance - expected).abs() / expected;
+        assert!(
+            error <= 1e-6,
+            "{name}: {distance} instead of {expected}: {error:e}"
+        );
+        tally.add(error);
     }
-    assert!(checked > 0, "no respacing in {}", golden().display());
+    tally
 }
 
 /// Mean and covariance of a feature tensor `[n, d]`.
@@ -148,36 +201,4 @@ fn gaussian(tensors: &SafeTensors<'_>, name: &str) -> Gaussian {
     let mut moments = Moments::new(dim);
     moments.push_rows(&rows);
     moments.finish().unwrap()
-}
-
-#[test]
-fn frechet_distances() {
-    let mut checked = 0;
-    for (folder, config) in cases() {
-        let expected = |name| config.get("expected").and_then(|e| e.get(name)?.as_f64());
-        let (mut here, mut worst) = (0, 0.0_f64);
-        for (name, features) in [
-            ("frechet_distance", "in.real"),
-            ("frechet_distance_rank_deficient", "in.few"),
-        ] {
-            let Some(expected) = expected(name) else {
-                continue;
-            };
-            let bytes = fs::read(folder.join("case.safetensors")).unwrap();
-            let tensors = SafeTensors::deserialize(&bytes).unwrap();
-            let (a, b) = (gaussian(&tensors, features), gaussian(&tensors, "in.fake"));
-            let distance = frechet_distance(&a, &b).unwrap();
-            let error = (distance - expected).abs() / expected;
-            assert!(
-                error <= 1e-6,
-                "{name}: {distance} instead of {expected}: {error:e}"
-            );
-            (here, worst) = (here + 1, worst.max(error));
-        }
-        if here > 0 {
-            report(&folder, "Fréchet distances", here, worst);
-        }
-        checked += here;
-    }
-    assert!(checked > 0, "no Fréchet distance in {}", golden().display());
 }

@@ -16,7 +16,9 @@ pub enum OutputError {
         path: PathBuf,
     },
     /// The folder that should hold the file is absent.
-    #[error("cannot write {path:?}: the folder {folder:?} does not exist; create it or choose another path")]
+    #[error(
+        "cannot write {path:?}: the folder {folder:?} does not exist; create it or choose another path"
+    )]
     NoFolder {
         /// The path asked for.
         path: PathBuf,
@@ -24,7 +26,9 @@ pub enum OutputError {
         folder: PathBuf,
     },
     /// The system refused; a file that stood at the path before still does, whole.
-    #[error("cannot write {path:?}: {source}; check the permissions and the free space of {folder:?}")]
+    #[error(
+        "cannot write {path:?}: {source}; check the permissions and the free space of {folder:?}"
+    )]
     Io {
         /// The path asked for.
         path: PathBuf,
@@ -37,16 +41,20 @@ pub enum OutputError {
 
 /// Replaces the file at `path` by `bytes`, all or nothing.
 ///
-/// The bytes go to a temporary file in the same folder, reach the disk, and only then take the name, so that a crash,
-/// a full disk or an interrupt leaves either the old file or the new one. A link is followed: the file it points to is
-/// replaced. What cannot be replaced, such as a pipe or a device (`/dev/stdout`), is written straight.
+/// The bytes go to a temporary file in the same folder, reach the disk, and only then take the
+/// name, so that a crash, a full disk or an interrupt leaves either the old file or the new one. A
+/// link is followed: the file it points to is replaced. What cannot be replaced, such as a pipe or
+/// a device (`/dev/stdout`), is written straight.
 ///
 /// # Errors
-/// [`OutputError`], naming the path and the mend, when the folder is absent, the path is a folder, or the system refuses.
+/// [`OutputError`], naming the path and the mend, when the folder is absent, the path is a folder,
+/// or the system refuses.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     let path_buf = || path.to_path_buf();
     let target = match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => return Err(OutputError::IsFolder { path: path_buf() }),
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(OutputError::IsFolder { path: path_buf() });
+        }
         Ok(metadata) if !metadata.is_file() => {
             return fs::write(path, bytes).map_err(|source| refused(path, path, source));
         }
@@ -55,7 +63,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     };
     let folder = folder_of(&target);
     if !folder.is_dir() {
-        return Err(OutputError::NoFolder { path: path_buf(), folder: folder.to_path_buf() });
+        return Err(OutputError::NoFolder {
+            path: path_buf(),
+            folder: folder.to_path_buf(),
+        });
     }
     replace(&target, folder, bytes).map_err(|source| refused(path, &target, source))
 }
@@ -69,7 +80,11 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn refused(path: &Path, target: &Path, source: io::Error) -> OutputError {
-    OutputError::Io { path: path.to_path_buf(), folder: folder_of(target).to_path_buf(), source }
+    OutputError::Io {
+        path: path.to_path_buf(),
+        folder: folder_of(target).to_path_buf(),
+        source,
+    }
 }
 
 /// The temporary file removes itself when any step before the rename fails.
@@ -79,7 +94,8 @@ fn replace(target: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     let permissions = {
         use std::os::unix::fs::PermissionsExt;
-        // A result is as readable as any file the user creates: the umask has its say, the default 0600 does not.
+        // A result is as readable as any file the user creates: the umask has its say, the default
+        // 0600 does not.
         fs::Permissions::from_mode(0o666)
     };
     #[cfg(unix)]
@@ -94,7 +110,11 @@ fn replace(target: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes the rename itself last; only Unix lets a folder be opened for that.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +146,10 @@ mod tests {
         let error = write_atomic(&folder.path().join("absent/x.png"), b"x").unwrap_err();
         assert!(matches!(error, OutputError::NoFolder { .. }));
         let sentence = error.to_string();
-        assert!(sentence.contains("x.png") && sentence.contains("create it"), "{sentence}");
+        assert!(
+            sentence.contains("x.png") && sentence.contains("create it"),
+            "{sentence}"
+        );
         assert!(names(folder.path()).is_empty());
     }
 

@@ -4,7 +4,8 @@ use plotters::prelude::*;
 
 use super::axis::{linear_ticks, log_ticks, padded};
 use super::frame::{Frame, Scale};
-use super::svg::{Drawn, Surface, TEXT, draw, label, px, text_style, text_width};
+use super::legend::Legend;
+use super::svg::{Drawn, Surface, draw, px};
 use super::{ReportError, Svg};
 
 /// A chart of one or more curves over common axes.
@@ -34,9 +35,11 @@ struct Series {
     points: Vec<(f64, f64)>,
 }
 
-/// Size in CSS pixels.
-const SIZE: (u32, u32) = (720, 320);
-/// Okabe and Ito's colours, which readers with any colour vision tell apart; ordered to contrast on white and on black.
+/// Size in CSS pixels; the legend's height comes on top.
+const WIDTH: u32 = 720;
+const PLOT_HEIGHT: u32 = 300;
+/// Okabe and Ito's colours, which readers with any colour vision tell apart; ordered to contrast on
+/// white and on black.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0x00, 0x82, 0xc8),
     RGBColor(0xd5, 0x5e, 0x00),
@@ -52,7 +55,13 @@ impl LineChart {
     /// A chart without curves; `title` is what a screen reader says of it.
     pub fn new(title: impl Into<String>) -> Self {
         let (x_label, y_label) = (String::new(), String::new());
-        Self { title: title.into(), x_label, y_label, log_y: false, series: Vec::new() }
+        Self {
+            title: title.into(),
+            x_label,
+            y_label,
+            log_y: false,
+            series: Vec::new(),
+        }
     }
 
     /// Names the axes.
@@ -71,8 +80,15 @@ impl LineChart {
 
     /// Adds a curve through `points` in their order; points that are not finite are left out.
     #[must_use]
-    pub fn series(mut self, name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        self.series.push(Series { name: name.into(), points: points.into_iter().collect() });
+    pub fn series(
+        mut self,
+        name: impl Into<String>,
+        points: impl IntoIterator<Item = (f64, f64)>,
+    ) -> Self {
+        self.series.push(Series {
+            name: name.into(),
+            points: points.into_iter().collect(),
+        });
         self
     }
 
@@ -81,14 +97,25 @@ impl LineChart {
     /// # Errors
     /// [`ReportError::Empty`] when no curve has a point that can be shown.
     pub fn to_svg(&self) -> Result<Svg, ReportError> {
-        let curves: Vec<Curve> = self.series.iter().zip(COLOURS.iter().cycle()).map(|(s, c)| self.curve(s, *c)).collect();
+        let curves: Vec<Curve> = self
+            .series
+            .iter()
+            .zip(COLOURS.iter().cycle())
+            .map(|(s, c)| self.curve(s, *c))
+            .collect();
         let points = || curves.iter().flat_map(|curve| &curve.points);
-        let (Some(x), Some(y)) = (extent(points().map(|p| p.0)), extent(points().map(|p| p.1))) else {
-            return Err(ReportError::Empty { figure: self.title.clone() });
+        let (Some(x), Some(y)) = (extent(points().map(|p| p.0)), extent(points().map(|p| p.1)))
+        else {
+            return Err(ReportError::Empty {
+                figure: self.title.clone(),
+            });
         };
-        draw(&self.title, SIZE, |surface| {
-            let top = legend(surface, &curves)?;
-            self.plot(surface, top, x, y, &curves)?;
+        let names = curves.iter().map(|curve| (curve.name, curve.colour));
+        let legend = Legend::new(names, f64::from(WIDTH));
+        let size = (WIDTH, PLOT_HEIGHT + legend.height().ceil() as u32);
+        draw(&self.title, size, |surface| {
+            legend.draw(surface)?;
+            self.plot(surface, px(legend.height()), (x, y), &curves)?;
             Ok(Vec::new())
         })
     }
@@ -97,16 +124,22 @@ impl LineChart {
     fn curve<'a>(&self, series: &'a Series, colour: RGBColor) -> Curve<'a> {
         let place = |&(x, y): &(f64, f64)| (x, if self.log_y { y.log10() } else { y });
         let finite = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
-        let points = thinned(series.points.iter().map(place).filter(finite).collect(), MOST_POINTS);
-        Curve { name: &series.name, points, colour }
+        let points = thinned(
+            series.points.iter().map(place).filter(finite).collect(),
+            MOST_POINTS,
+        );
+        Curve {
+            name: &series.name,
+            points,
+            colour,
+        }
     }
 
     fn plot(
         &self,
         surface: &Surface,
         top: i32,
-        x: (f64, f64),
-        y: (f64, f64),
+        (x, y): ((f64, f64), (f64, f64)),
         curves: &[Curve],
     ) -> Drawn<()> {
         let (x_low, x_high) = if x.0 < x.1 { x } else { padded(x.0, x.1, 0.5) };
@@ -117,12 +150,22 @@ impl LineChart {
         } else {
             linear_ticks(y_low, y_high, 5)
         };
-        let frame = Frame { labels: (&self.x_label, &self.y_label), margin: (top, px(18.0)), grid: true };
-        let x = Scale { range: x_low..x_high, ticks: x_ticks };
-        let y = Scale { range: y_low..y_high, ticks: y_ticks };
+        let frame = Frame {
+            labels: (&self.x_label, &self.y_label),
+            margin: (top, px(18.0)),
+            grid: true,
+        };
+        let x = Scale {
+            range: x_low..x_high,
+            ticks: x_ticks,
+        };
+        let y = Scale {
+            range: y_low..y_high,
+            ticks: y_ticks,
+        };
         let mut plot = frame.draw(surface, x, y)?;
         for curve in curves {
-            let style = curve.colour.stroke_width(px(1.75).unsigned_abs());
+            let style = curve.colour.stroke_width(px(1.5).unsigned_abs());
             plot.draw_series(LineSeries::new(curve.points.iter().copied(), style))?;
             if let [only] = curve.points[..] {
                 plot.draw_series([Circle::new(only, px(3.0), curve.colour.filled())])?;
@@ -138,34 +181,6 @@ struct Curve<'a> {
     colour: RGBColor,
 }
 
-/// Names the curves above the plot, in as many rows as they need; returns where the plot may begin.
-fn legend(surface: &Surface, curves: &[Curve]) -> Drawn<i32> {
-    let (row_height, swatch, left, right) = (20.0, 22.0, 12.0, f64::from(SIZE.0) - 12.0);
-    if curves.len() < 2 {
-        return Ok(px(12.0));
-    }
-    let (mut x, mut y) = (left, 14.0);
-    for curve in curves {
-        let name = label(curve.name);
-        let width = swatch + 6.0 + text_width(&name, TEXT) + 18.0;
-        if x > left && x + width > right {
-            (x, y) = (left, y + row_height);
-        }
-        let stroke = curve.colour.stroke_width(px(2.5).unsigned_abs());
-        surface.draw(&PathElement::new([(px(x), px(y)), (px(x + swatch), px(y))], stroke))?;
-        let at = (px(x + swatch + 6.0), px(y + TEXT * 0.35));
-        surface.draw(&Text::new(name, at, baseline(text_style(TEXT))))?;
-        x += width;
-    }
-    Ok(px(y + row_height))
-}
-
-/// plotters places bottom-anchored text half an x-height above the point given; close enough to a baseline.
-fn baseline(style: TextStyle<'static>) -> TextStyle<'static> {
-    use plotters::style::text_anchor::{HPos, Pos, VPos};
-    style.pos(Pos::new(HPos::Left, VPos::Bottom))
-}
-
 fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |range, value| {
         let (low, high) = range.unwrap_or((value, value));
@@ -173,7 +188,8 @@ fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// At most about `most` points that look the same: the lowest and the highest of each run, so that no spike is lost.
+/// At most about `most` points that look the same: the lowest and the highest of each run, so that
+/// no spike is lost.
 fn thinned(points: Vec<(f64, f64)>, most: usize) -> Vec<(f64, f64)> {
     if points.len() <= most {
         return points;
@@ -212,25 +228,55 @@ mod tests {
         }
         // Each colour once in the legend and once in the plot.
         for colour in ["#0082C8", "#D55E00"] {
-            assert_eq!(svg.as_str().matches(&format!("stroke=\"{colour}\"")).count(), 2);
+            assert_eq!(
+                svg.as_str()
+                    .matches(&format!("stroke=\"{colour}\""))
+                    .count(),
+                2
+            );
         }
     }
 
     #[test]
     fn points_that_cannot_be_placed_are_left_out() {
         let log = LineChart::new("t").log_y();
-        let svg = log.clone().series("a", [(0.0, -1.0), (1.0, 10.0), (2.0, f64::NAN), (3.0, 1000.0)]).to_svg().unwrap();
+        let svg = log
+            .clone()
+            .series(
+                "a",
+                [(0.0, -1.0), (1.0, 10.0), (2.0, f64::NAN), (3.0, 1000.0)],
+            )
+            .to_svg()
+            .unwrap();
         assert_well_formed(svg.as_str());
         assert!(svg.as_str().contains("100") && !svg.as_str().contains("NaN"));
         let nothing = log.series("a", [(0.0, 0.0), (f64::INFINITY, 1.0)]).to_svg();
-        assert_eq!(nothing, Err(ReportError::Empty { figure: "t".to_owned() }));
-        assert!(matches!(LineChart::new("t").to_svg(), Err(ReportError::Empty { .. })));
+        assert_eq!(
+            nothing,
+            Err(ReportError::Empty {
+                figure: "t".to_owned()
+            })
+        );
+        assert!(matches!(
+            LineChart::new("t").to_svg(),
+            Err(ReportError::Empty { .. })
+        ));
     }
 
     #[test]
     fn a_single_point_and_a_flat_curve_can_be_drawn() {
-        for points in [vec![(5.0, 5.0)], vec![(0.0, 0.0), (1.0, 0.0)], vec![(0.0, 1e300), (1.0, -1e300)]] {
-            assert_well_formed(LineChart::new("t").series("a", points).to_svg().unwrap().as_str());
+        for points in [
+            vec![(5.0, 5.0)],
+            vec![(0.0, 0.0), (1.0, 0.0)],
+            vec![(0.0, 1e300), (1.0, -1e300)],
+        ] {
+            assert_well_formed(
+                LineChart::new("t")
+                    .series("a", points)
+                    .to_svg()
+                    .unwrap()
+                    .as_str(),
+            );
         }
     }
 

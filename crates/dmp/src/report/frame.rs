@@ -60,8 +60,17 @@ pub(super) const BELOW: f64 = 44.0;
 
 impl Frame<'_> {
     /// Draws the frame and opens the plot inside it.
-    pub(super) fn draw<'a, 'b>(&self, surface: &'a Surface<'b>, x: Scale, y: Scale) -> Drawn<Plot<'a, 'b>> {
-        let widest = y.ticks.iter().map(|tick| text_width(&tick.label, TEXT)).fold(0.0, f64::max);
+    pub(super) fn draw<'a, 'b>(
+        &self,
+        surface: &'a Surface<'b>,
+        x: Scale,
+        y: Scale,
+    ) -> Drawn<Plot<'a, 'b>> {
+        let widest = y
+            .ticks
+            .iter()
+            .map(|tick| text_width(&tick.label, TEXT))
+            .fold(0.0, f64::max);
         let mut plot = ChartBuilder::on(surface)
             .margin_top(self.margin.0)
             .margin_right(self.margin.1)
@@ -70,7 +79,11 @@ impl Frame<'_> {
             .set_label_area_size(LabelAreaPosition::Bottom, px(BELOW))
             .build_cartesian_2d(x, y)?;
         let hairline = px(1.0).unsigned_abs();
-        let grid = if self.grid { INK.mix(0.14) } else { TRANSPARENT };
+        let grid = if self.grid {
+            INK.mix(0.14)
+        } else {
+            TRANSPARENT
+        };
         plot.configure_mesh()
             .disable_x_mesh()
             .bold_line_style(grid.stroke_width(hairline))
@@ -92,9 +105,21 @@ mod tests {
 
     #[test]
     fn a_scale_may_run_downwards() {
-        let ticks = vec![Tick { at: 0.0, label: "zero".to_owned() }];
-        let scale = Scale { range: 999.0..0.0, ticks };
-        assert_eq!([999.0, 499.5, 0.0].map(|value| scale.map(&value, (0, 100))), [0, 50, 100]);
-        assert_eq!((scale.format_ext(&0.0), scale.format_ext(&1.0)), ("zero".to_owned(), String::new()));
+        let ticks = vec![Tick {
+            at: 0.0,
+            label: "zero".to_owned(),
+        }];
+        let scale = Scale {
+            range: 999.0..0.0,
+            ticks,
+        };
+        assert_eq!(
+            [999.0, 499.5, 0.0].map(|value| scale.map(&value, (0, 100))),
+            [0, 50, 100]
+        );
+        assert_eq!(
+            (scale.format_ext(&0.0), scale.format_ext(&1.0)),
+            ("zero".to_owned(), String::new())
+        );
     }
 }

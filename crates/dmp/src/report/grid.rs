@@ -31,7 +31,12 @@ pub struct GridStyle {
 
 impl Default for GridStyle {
     fn default() -> Self {
-        Self { columns: 10, gap: 2, upscale: 1, background: 255 }
+        Self {
+            columns: 10,
+            gap: 2,
+            upscale: 1,
+            background: 255,
+        }
     }
 }
 
@@ -44,17 +49,33 @@ impl<'a> Tiles<'a> {
         let figure = || "image grid".to_owned();
         let [count, channels, height, width] = shape;
         if channels != 1 && channels != 3 {
-            return Err(ReportError::Channels { figure: figure(), found: channels });
+            return Err(ReportError::Channels {
+                figure: figure(),
+                found: channels,
+            });
         }
-        let expected = shape.iter().fold(1, |product: usize, &size| product.saturating_mul(size));
+        let expected = shape
+            .iter()
+            .fold(1, |product: usize, &size| product.saturating_mul(size));
         if expected != pixels.len() {
             let shape = shape.to_vec();
-            return Err(ReportError::Shape { figure: figure(), shape, expected, found: pixels.len() });
+            return Err(ReportError::Shape {
+                figure: figure(),
+                shape,
+                expected,
+                found: pixels.len(),
+            });
         }
         if expected == 0 {
             return Err(ReportError::Empty { figure: figure() });
         }
-        Ok(Self { pixels, count, channels, height, width })
+        Ok(Self {
+            pixels,
+            count,
+            channels,
+            height,
+            width,
+        })
     }
 
     /// Lays the images out row by row; the last row may stay partly empty.
@@ -70,9 +91,17 @@ impl<'a> Tiles<'a> {
             step.saturating_mul(tiles).saturating_add(style.gap)
         };
         let (width, height) = (side(columns, self.width), side(rows, self.height));
-        let too_large = || ReportError::TooLarge { figure: "image grid".to_owned(), width, height };
-        let length = width.checked_mul(height).and_then(|area| area.checked_mul(self.channels));
-        let length = length.filter(|&bytes| bytes <= MAX_BYTES).ok_or_else(too_large)?;
+        let too_large = || ReportError::TooLarge {
+            figure: "image grid".to_owned(),
+            width,
+            height,
+        };
+        let length = width
+            .checked_mul(height)
+            .and_then(|area| area.checked_mul(self.channels));
+        let length = length
+            .filter(|&bytes| bytes <= MAX_BYTES)
+            .ok_or_else(too_large)?;
 
         let mut canvas = vec![style.background; length];
         for index in 0..self.count {
@@ -88,7 +117,11 @@ impl<'a> Tiles<'a> {
                 }
             }
         }
-        let pixels = if self.channels == 1 { Pixels::Grey } else { Pixels::Rgb };
+        let pixels = if self.channels == 1 {
+            Pixels::Grey
+        } else {
+            Pixels::Rgb
+        };
         Png::encode("image grid", (width, height), &pixels, &canvas)
     }
 
@@ -106,7 +139,12 @@ mod tests {
     use super::*;
     use png::ColorType;
 
-    const TIGHT: GridStyle = GridStyle { columns: 2, gap: 1, upscale: 1, background: 9 };
+    const TIGHT: GridStyle = GridStyle {
+        columns: 2,
+        gap: 1,
+        upscale: 1,
+        background: 9,
+    };
 
     #[test]
     fn grey_images_stand_row_by_row_with_gaps() {
@@ -136,7 +174,11 @@ mod tests {
     #[test]
     fn enlarging_repeats_pixels() {
         let tiles = Tiles::new(&[1, 2], [1, 1, 1, 2]).unwrap();
-        let style = GridStyle { gap: 0, upscale: 2, ..TIGHT };
+        let style = GridStyle {
+            gap: 0,
+            upscale: 2,
+            ..TIGHT
+        };
         let png = tiles.to_png(&style).unwrap();
         assert_eq!((png.width(), png.height()), (4, 2));
         assert_eq!(decode(png.as_bytes()).3, [1, 1, 2, 2, 1, 1, 2, 2]);
@@ -145,23 +187,48 @@ mod tests {
     #[test]
     fn zero_columns_and_zero_scale_are_read_as_one() {
         let tiles = Tiles::new(&[1, 2], [2, 1, 1, 1]).unwrap();
-        let png = tiles.to_png(&GridStyle { columns: 0, gap: 0, upscale: 0, background: 0 }).unwrap();
+        let png = tiles
+            .to_png(&GridStyle {
+                columns: 0,
+                gap: 0,
+                upscale: 0,
+                background: 0,
+            })
+            .unwrap();
         assert_eq!((png.width(), png.height()), (1, 2));
     }
 
     #[test]
     fn wrong_shapes_are_named() {
         let error = Tiles::new(&[0; 5], [2, 1, 1, 3]).unwrap_err();
-        assert_eq!(error.to_string(), "image grid: shape [2, 1, 1, 3] asks for 6 values, 5 were given");
-        assert!(matches!(Tiles::new(&[0; 8], [2, 4, 1, 1]), Err(ReportError::Channels { found: 4, .. })));
-        assert!(matches!(Tiles::new(&[], [0, 1, 2, 2]), Err(ReportError::Empty { .. })));
-        assert!(matches!(Tiles::new(&[], [usize::MAX, 1, 2, 2]), Err(ReportError::Shape { .. })));
+        assert_eq!(
+            error.to_string(),
+            "image grid: shape [2, 1, 1, 3] asks for 6 values, 5 were given"
+        );
+        assert!(matches!(
+            Tiles::new(&[0; 8], [2, 4, 1, 1]),
+            Err(ReportError::Channels { found: 4, .. })
+        ));
+        assert!(matches!(
+            Tiles::new(&[], [0, 1, 2, 2]),
+            Err(ReportError::Empty { .. })
+        ));
+        assert!(matches!(
+            Tiles::new(&[], [usize::MAX, 1, 2, 2]),
+            Err(ReportError::Shape { .. })
+        ));
     }
 
     #[test]
     fn a_huge_grid_is_refused_before_it_is_allocated() {
         let tiles = Tiles::new(&[0], [1, 1, 1, 1]).unwrap();
-        let style = GridStyle { upscale: usize::MAX, ..TIGHT };
-        assert!(matches!(tiles.to_png(&style), Err(ReportError::TooLarge { .. })));
+        let style = GridStyle {
+            upscale: usize::MAX,
+            ..TIGHT
+        };
+        assert!(matches!(
+            tiles.to_png(&style),
+            Err(ReportError::TooLarge { .. })
+        ));
     }
 }

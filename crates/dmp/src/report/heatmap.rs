@@ -5,13 +5,15 @@ use std::ops::RangeInclusive;
 use plotters::prelude::*;
 
 use super::axis::linear_ticks;
-use super::colormap::{index, palette};
+use super::colourbar::{self, ColourBar};
+use super::colourmap::{index, palette};
 use super::frame::{BELOW, Frame, Scale};
 use super::picture::Pixels;
-use super::svg::{Drawn, INK, Inset, Surface, TEXT, draw, label, px, text_style};
+use super::svg::{Drawn, Inset, Surface, TEXT, draw, label, px, text_style};
 use super::{Png, ReportError, Svg};
 
-/// What the rows or columns of a matrix stand for: a name, and the coordinates of the first and the last.
+/// What the rows or columns of a matrix stand for: a name, and the coordinates of the first and the
+/// last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
     label: String,
@@ -22,7 +24,11 @@ pub struct Axis {
 impl Axis {
     /// An axis on which the cells stand evenly from `first` to `last`; it may run downwards.
     pub fn new(label: impl Into<String>, first: f64, last: f64) -> Self {
-        Self { label: label.into(), first, last }
+        Self {
+            label: label.into(),
+            first,
+            last,
+        }
     }
 
     /// The outer edges of the first and the last of `cells` cells.
@@ -32,14 +38,19 @@ impl Axis {
             _ => (self.last - self.first) / (cells - 1) as f64 / 2.0,
         };
         // A scale must have a length.
-        let half = if half == 0.0 || !half.is_finite() { 0.5 } else { half };
+        let half = if half == 0.0 || !half.is_finite() {
+            0.5
+        } else {
+            half
+        };
         (self.first - half, self.last + half)
     }
 }
 
 /// A matrix drawn as coloured cells with axes and a colour bar.
 ///
-/// The first row is at the top. The cells are one embedded palette PNG, so the file weighs about a byte a cell.
+/// The first row is at the top. The cells are one embedded palette PNG, so the file weighs about a
+/// byte a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeatMap<'a> {
     title: String,
@@ -53,9 +64,11 @@ pub struct HeatMap<'a> {
 }
 
 /// Size in CSS pixels.
-const SIZE: (u32, u32) = (460, 260);
+const SIZE: (u32, u32) = (360, 236);
 /// Width kept for the colour bar with its labels.
-const BAR_AREA: f64 = 96.0;
+const BAR_AREA: f64 = 80.0;
+/// Height of the title and the name of the values above the cells.
+const ABOVE: f64 = 50.0;
 
 impl<'a> HeatMap<'a> {
     /// A heat map of `values`, `[rows, columns]` row by row; `title` stands above it.
@@ -70,14 +83,28 @@ impl<'a> HeatMap<'a> {
         let figure = title.into();
         let expected = rows.saturating_mul(columns);
         if expected != values.len() {
-            return Err(ReportError::Shape { figure, shape: vec![rows, columns], expected, found: values.len() });
+            return Err(ReportError::Shape {
+                figure,
+                shape: vec![rows, columns],
+                expected,
+                found: values.len(),
+            });
         }
         if values.is_empty() {
             return Err(ReportError::Empty { figure });
         }
         let count = |cells: usize| Axis::new("", 0.0, (cells - 1) as f64);
         let (x, y) = (count(columns), count(rows));
-        Ok(Self { title: figure, values, rows, columns, x, y, value_label: String::new(), range: None })
+        Ok(Self {
+            title: figure,
+            values,
+            rows,
+            columns,
+            x,
+            y,
+            value_label: String::new(),
+            range: None,
+        })
     }
 
     /// Names the columns (`x`) and the rows (`y`).
@@ -94,7 +121,8 @@ impl<'a> HeatMap<'a> {
         self
     }
 
-    /// Fixes the colour scale, so that several maps can be compared; without it, it spans the finite values.
+    /// Fixes the colour scale, so that several maps can be compared; without it, it spans the
+    /// finite values.
     #[must_use]
     pub fn range(mut self, range: RangeInclusive<f32>) -> Self {
         self.range = Some(range);
@@ -107,16 +135,24 @@ impl<'a> HeatMap<'a> {
     /// When the matrix is larger than a picture may be.
     pub fn to_svg(&self) -> Result<Svg, ReportError> {
         let (low, high) = self.scale();
-        let cells: Vec<u8> = self.values.iter().map(|&value| index(value, low, high)).collect();
-        let colours = palette();
-        let pixels = Pixels::Indexed(&colours);
-        let cells = Png::encode(&self.title, (self.columns, self.rows), &pixels, &cells)?;
-        let ramp: Vec<u8> = (0..=u8::MAX).rev().collect();
-        let ramp = Png::encode(&self.title, (1, ramp.len()), &pixels, &ramp)?;
+        let cells: Vec<u8> = self
+            .values
+            .iter()
+            .map(|&value| index(value, low, high))
+            .collect();
+        let size = (self.columns, self.rows);
+        let cells = Png::encode(&self.title, size, &Pixels::Indexed(&palette()), &cells)?;
+        let ramp = colourbar::ramp(&self.title)?;
+        let bar = ColourBar {
+            label: &self.value_label,
+            range: (low, high),
+            margin: (px(ABOVE), px(BELOW)),
+        };
         draw(&self.title, SIZE, |surface| {
-            surface.draw(&Text::new(label(&self.title), (px(12.0), px(8.0)), text_style(TEXT + 1.0)))?;
-            let (map, bar) = surface.split_horizontally(px(f64::from(SIZE.0) - BAR_AREA));
-            Ok(vec![self.map(&map, cells)?, self.bar(&bar, (low, high), ramp)?])
+            let (at, style) = ((px(12.0), px(8.0)), text_style(TEXT + 1.0));
+            surface.draw(&Text::new(label(&self.title), at, style))?;
+            let (left, right) = surface.split_horizontally(px(f64::from(SIZE.0) - BAR_AREA));
+            Ok(vec![self.map(&left, cells)?, bar.draw(&right, ramp)?])
         })
     }
 
@@ -125,8 +161,14 @@ impl<'a> HeatMap<'a> {
         if let Some(range) = &self.range {
             return (*range.start(), *range.end());
         }
-        let finite = self.values.iter().copied().filter(|value| value.is_finite());
-        let (low, high) = finite.fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(v), high.max(v)));
+        let finite = self
+            .values
+            .iter()
+            .copied()
+            .filter(|value| value.is_finite());
+        let (low, high) = finite.fold((f32::MAX, f32::MIN), |(low, high), v| {
+            (low.min(v), high.max(v))
+        });
         if low <= high { (low, high) } else { (0.0, 0.0) }
     }
 
@@ -134,44 +176,24 @@ impl<'a> HeatMap<'a> {
         let (left, right) = self.x.edges(self.columns);
         let (top, bottom) = self.y.edges(self.rows);
         let ticks = |a: f64, b: f64| linear_ticks(a.min(b), a.max(b), 5);
-        let x = Scale { range: left..right, ticks: ticks(left, right) };
-        let y = Scale { range: bottom..top, ticks: ticks(top, bottom) };
+        let x = Scale {
+            range: left..right,
+            ticks: ticks(left, right),
+        };
+        let y = Scale {
+            range: bottom..top,
+            ticks: ticks(top, bottom),
+        };
         let labels = (self.x.label.as_str(), self.y.label.as_str());
-        let plot = Frame { labels, margin: (px(MAP_TOP), 0), grid: false }.draw(surface, x, y)?;
+        let plot = Frame {
+            labels,
+            margin: (px(ABOVE), 0),
+            grid: false,
+        }
+        .draw(surface, x, y)?;
         let (x, y) = plot.plotting_area().get_pixel_range();
         Ok(Inset { png, x, y })
     }
-
-    fn bar(&self, surface: &Surface, (low, high): (f32, f32), png: Png) -> Drawn<Inset> {
-        let (low, high) = (f64::from(low), f64::from(high));
-        // All values alike: the bar's one tick names that value at its middle.
-        let (bottom, top) = if low < high { (low, high) } else { (low - 0.5, low + 0.5) };
-        let ticks = if low < high { linear_ticks(low, high, 4) } else { linear_ticks(low, low, 1) };
-        let (left, width) = (14.0, 12.0);
-        let (x, y) = surface.get_pixel_range();
-        let (y_top, y_bottom) = (y.start + px(MAP_TOP), y.end - px(BELOW));
-        let stroke = INK.mix(0.45).stroke_width(px(1.0).unsigned_abs());
-        for tick in &ticks {
-            let fraction = (tick.at - bottom) / (top - bottom);
-            let height = f64::from(y_bottom) - fraction * f64::from(y_bottom - y_top) - f64::from(y.start);
-            let (start, end) = (px(left + width), px(left + width + 4.0));
-            let height = height.round() as i32;
-            surface.draw(&PathElement::new([(start, height), (end, height)], stroke))?;
-            let at = (end + px(4.0), height);
-            surface.draw(&Text::new(tick.label.clone(), at, centred(text_style(TEXT))))?;
-        }
-        let at = (px(left), y_top - y.start - px(18.0));
-        surface.draw(&Text::new(label(&self.value_label), at, text_style(TEXT)))?;
-        Ok(Inset { png, x: x.start + px(left)..x.start + px(left + width), y: y_top..y_bottom })
-    }
-}
-
-/// Above the cells: the title and the name of the values.
-const MAP_TOP: f64 = 48.0;
-
-fn centred(style: TextStyle<'static>) -> TextStyle<'static> {
-    use plotters::style::text_anchor::{HPos, Pos, VPos};
-    style.pos(Pos::new(HPos::Left, VPos::Center))
 }
 
 #[cfg(test)]
@@ -195,7 +217,10 @@ mod tests {
     fn cells_are_pixels_of_an_embedded_picture() {
         let svg = HeatMap::new("block <3>", &[0.0, 1.0, 2.0, 4.0, 4.0, 4.0], [2, 3])
             .unwrap()
-            .axes(Axis::new("prompt", 0.0, 2.0), Axis::new("timestep", 999.0, 0.0))
+            .axes(
+                Axis::new("prompt", 0.0, 2.0),
+                Axis::new("timestep", 999.0, 0.0),
+            )
             .value_label("mask")
             .to_svg()
             .unwrap();
@@ -203,7 +228,9 @@ mod tests {
         for text in ["block &lt;3&gt;", "prompt", "timestep", "mask"] {
             assert!(svg.as_str().contains(text), "{text}");
         }
-        let [cells, ramp] = &pictures(&svg)[..] else { panic!("two pictures") };
+        let [cells, ramp] = &pictures(&svg)[..] else {
+            panic!("two pictures")
+        };
         let (width, height, kind, data) = decode(cells);
         assert_eq!((width, height, kind), (3, 2, ColorType::Indexed));
         assert_eq!(data, [0, 64, 128, 255, 255, 255]);
@@ -216,9 +243,18 @@ mod tests {
         let map = HeatMap::new("t", &[0.0, 1.0], [1, 2]).unwrap();
         assert_eq!(shown(map.clone()), [0, 255]);
         assert_eq!(shown(map.range(0.0..=2.0)), [0, 128]);
-        assert_eq!(shown(HeatMap::new("t", &[0.5; 4], [2, 2]).unwrap()), [128; 4]);
-        assert_eq!(shown(HeatMap::new("t", &[f32::NAN; 2], [1, 2]).unwrap()), [128; 2]);
-        assert_eq!(shown(HeatMap::new("t", &[f32::INFINITY, 1.0, 2.0], [1, 3]).unwrap()), [255, 0, 255]);
+        assert_eq!(
+            shown(HeatMap::new("t", &[0.5; 4], [2, 2]).unwrap()),
+            [128; 4]
+        );
+        assert_eq!(
+            shown(HeatMap::new("t", &[f32::NAN; 2], [1, 2]).unwrap()),
+            [128; 2]
+        );
+        assert_eq!(
+            shown(HeatMap::new("t", &[f32::INFINITY, 1.0, 2.0], [1, 3]).unwrap()),
+            [255, 0, 255]
+        );
     }
 
     #[test]
@@ -231,15 +267,24 @@ mod tests {
         })
         .take(50 * 256)
         .collect();
-        let svg = HeatMap::new("t", &values, [50, 256]).unwrap().to_svg().unwrap();
+        let svg = HeatMap::new("t", &values, [50, 256])
+            .unwrap()
+            .to_svg()
+            .unwrap();
         assert!(svg.as_str().len() < 25_000, "{}", svg.as_str().len());
     }
 
     #[test]
     fn wrong_shapes_are_named() {
         let error = HeatMap::new("gate", &[0.0; 5], [2, 3]).unwrap_err();
-        assert_eq!(error.to_string(), "gate: shape [2, 3] asks for 6 values, 5 were given");
-        assert!(matches!(HeatMap::new("gate", &[], [0, 3]), Err(ReportError::Empty { .. })));
+        assert_eq!(
+            error.to_string(),
+            "gate: shape [2, 3] asks for 6 values, 5 were given"
+        );
+        assert!(matches!(
+            HeatMap::new("gate", &[], [0, 3]),
+            Err(ReportError::Empty { .. })
+        ));
     }
 
     #[test]

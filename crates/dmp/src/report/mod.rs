@@ -13,11 +13,13 @@
 
 mod axis;
 pub mod chart;
-mod colormap;
+mod colourbar;
+mod colourmap;
 mod frame;
 pub mod grid;
 pub mod heatmap;
 pub mod html;
+mod legend;
 mod picture;
 mod svg;
 pub mod table;
@@ -57,7 +59,9 @@ pub enum ReportError {
         figure: String,
     },
     /// The picture would be larger than a PNG may be.
-    #[error("{figure}: {width} x {height} pixels are too many for one picture; show fewer or smaller images")]
+    #[error(
+        "{figure}: {width} x {height} pixels are too many for one picture; show fewer or smaller images"
+    )]
     TooLarge {
         /// The figure.
         figure: String,

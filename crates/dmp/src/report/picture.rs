@@ -30,8 +30,14 @@ impl Png {
         pixels: &Pixels,
         data: &[u8],
     ) -> Result<Self, ReportError> {
-        let too_large = || ReportError::TooLarge { figure: figure.to_owned(), width, height };
-        let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else { return Err(too_large()) };
+        let too_large = || ReportError::TooLarge {
+            figure: figure.to_owned(),
+            width,
+            height,
+        };
+        let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else {
+            return Err(too_large());
+        };
         // The format's own limit on either side.
         if w.max(h) > i32::MAX as u32 {
             return Err(too_large());
@@ -55,8 +61,15 @@ impl Png {
                 writer.write_image_data(data)?;
                 writer.finish()
             })
-            .map_err(|error| ReportError::Backend { figure: figure.to_owned(), reason: error.to_string() })?;
-        Ok(Self { bytes, width: w, height: h })
+            .map_err(|error| ReportError::Backend {
+                figure: figure.to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok(Self {
+            bytes,
+            width: w,
+            height: h,
+        })
     }
 
     /// The file's bytes.
@@ -87,7 +100,9 @@ impl Png {
 /// Width, height, colour type and raw pixels of a PNG: what the tests of every picture check.
 #[cfg(test)]
 pub(super) fn decode(bytes: &[u8]) -> (u32, u32, ColorType, Vec<u8>) {
-    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+        .read_info()
+        .unwrap();
     let mut data = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut data).unwrap();
     data.truncate(info.buffer_size());
@@ -102,9 +117,15 @@ mod tests {
     fn pixels_survive_the_file() {
         let data = [0, 50, 100, 150, 200, 250];
         let grey = Png::encode("grey", (3, 2), &Pixels::Grey, &data).unwrap();
-        assert_eq!(decode(grey.as_bytes()), (3, 2, ColorType::Grayscale, data.to_vec()));
+        assert_eq!(
+            decode(grey.as_bytes()),
+            (3, 2, ColorType::Grayscale, data.to_vec())
+        );
         let rgb = Png::encode("rgb", (1, 2), &Pixels::Rgb, &data).unwrap();
-        assert_eq!(decode(rgb.as_bytes()), (1, 2, ColorType::Rgb, data.to_vec()));
+        assert_eq!(
+            decode(rgb.as_bytes()),
+            (1, 2, ColorType::Rgb, data.to_vec())
+        );
         assert!(rgb.data_uri().starts_with("data:image/png;base64,iVBOR"));
     }
 

@@ -23,12 +23,18 @@ pub struct Column {
 impl Column {
     /// A column of words.
     pub fn text(heading: impl Into<String>) -> Self {
-        Self { heading: heading.into(), align: Align::Left }
+        Self {
+            heading: heading.into(),
+            align: Align::Left,
+        }
     }
 
     /// A column of numbers.
     pub fn number(heading: impl Into<String>) -> Self {
-        Self { heading: heading.into(), align: Align::Right }
+        Self {
+            heading: heading.into(),
+            align: Align::Right,
+        }
     }
 }
 
@@ -56,10 +62,14 @@ pub struct Table {
 impl Table {
     /// A table without rows.
     pub fn new(columns: impl IntoIterator<Item = Column>) -> Self {
-        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
+        Self {
+            columns: columns.into_iter().collect(),
+            rows: Vec::new(),
+        }
     }
 
-    /// Adds a row; a short one is filled with empty cells, and one too long opens columns without heading.
+    /// Adds a row; a short one is filled with empty cells, and one too long opens columns without
+    /// heading.
     #[must_use]
     pub fn row(mut self, cells: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.push(cells);
@@ -83,7 +93,12 @@ impl Table {
         let heading = self.columns.iter().map(|column| column.heading.width());
         heading
             .enumerate()
-            .map(|(index, heading)| self.rows.iter().map(|row| row[index].width()).fold(heading, usize::max))
+            .map(|(index, heading)| {
+                self.rows
+                    .iter()
+                    .map(|row| row[index].width())
+                    .fold(heading, usize::max)
+            })
             .collect()
     }
 }
@@ -104,10 +119,16 @@ impl fmt::Display for Table {
                 .collect();
             padded.join("  ").trim_end().to_owned()
         };
-        writeln!(f, "{}", line(&mut self.columns.iter().map(|column| column.heading.as_str())))?;
+        writeln!(
+            f,
+            "{}",
+            line(&mut self.columns.iter().map(|column| column.heading.as_str()))
+        )?;
         let rules: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
         writeln!(f, "{}", rules.join("  "))?;
-        self.rows.iter().try_for_each(|row| writeln!(f, "{}", line(&mut row.iter().map(String::as_str))))
+        self.rows
+            .iter()
+            .try_for_each(|row| writeln!(f, "{}", line(&mut row.iter().map(String::as_str))))
     }
 }
 
@@ -117,9 +138,13 @@ mod tests {
 
     #[test]
     fn words_stand_left_and_numbers_right() {
-        let table = Table::new([Column::text("stage"), Column::number("s"), Column::text("note")])
-            .row(["train", "121.5", "700 steps"])
-            .row(["Fréchet", "3.0", ""]);
+        let table = Table::new([
+            Column::text("stage"),
+            Column::number("s"),
+            Column::text("note"),
+        ])
+        .row(["train", "121.5", "700 steps"])
+        .row(["Fréchet", "3.0", ""]);
         let expected = "\
 stage        s  note
 ───────  ─────  ─────────
@@ -131,7 +156,10 @@ Fréchet    3.0
 
     #[test]
     fn ragged_rows_lose_nothing() {
-        let table = Table::new([Column::text("a")]).row(["1"]).row(["2", "extra"]).row([""; 0]);
+        let table = Table::new([Column::text("a")])
+            .row(["1"])
+            .row(["2", "extra"])
+            .row([""; 0]);
         assert_eq!(table.to_string(), "a\n─  ─────\n1\n2  extra\n\n");
     }
 

@@ -38,7 +38,10 @@ impl Block {
                 figure("charts", &charts, caption)
             }
             Self::Commands(lines) => {
-                let lines: String = lines.iter().map(|line| format!("{}\n", escape(line))).collect();
+                let lines: String = lines
+                    .iter()
+                    .map(|line| format!("{}\n", escape(line)))
+                    .collect();
                 format!("<pre class=\"commands\"><code>{lines}</code></pre>\n")
             }
         }
@@ -47,13 +50,25 @@ impl Block {
 
 fn key_figure(figure: &KeyFigure) -> String {
     let KeyFigure { label, value, note } = figure;
-    let note = if note.is_empty() { String::new() } else { format!("<dd class=\"note\">{}</dd>", escape(note)) };
-    format!("<div><dt>{}</dt><dd>{}</dd>{note}</div>\n", escape(label), escape(value))
+    let note = if note.is_empty() {
+        String::new()
+    } else {
+        format!("<dd class=\"note\">{}</dd>", escape(note))
+    };
+    format!(
+        "<div><dt>{}</dt><dd>{}</dd>{note}</div>\n",
+        escape(label),
+        escape(value)
+    )
 }
 
 fn panel(panel: &Panel) -> String {
     let (name, alt) = (escape(&panel.name), escape(&panel.alt));
-    let (width, height, source) = (panel.picture.width(), panel.picture.height(), panel.picture.data_uri());
+    let (width, height, source) = (
+        panel.picture.width(),
+        panel.picture.height(),
+        panel.picture.data_uri(),
+    );
     format!(
         "<div><p class=\"name\">{name}</p>\
          <img src=\"{source}\" width=\"{width}\" height=\"{height}\" alt=\"{alt}\"></div>\n"
@@ -74,7 +89,13 @@ fn table_html(caption: &str, table: &Table) -> String {
         Align::Right => " class=\"number\"",
     };
     let headings: String = (table.columns.iter().enumerate())
-        .map(|(index, column)| format!("<th scope=\"col\"{}>{}</th>", class(index), escape(&column.heading)))
+        .map(|(index, column)| {
+            format!(
+                "<th scope=\"col\"{}>{}</th>",
+                class(index),
+                escape(&column.heading)
+            )
+        })
         .collect();
     let row = |cells: &Vec<String>| -> String {
         let cells: String = (cells.iter().enumerate())

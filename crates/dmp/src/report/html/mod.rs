@@ -1,7 +1,7 @@
 //! One self-contained page of results.
 //!
-//! No script, no request: styles, pictures and figures are all inside, and a content policy in the page's head keeps
-//! it so. It follows the reader's light or dark theme, narrow screens and paper.
+//! No script, no request: styles, pictures and figures are all inside, and a content policy in the
+//! page's head keeps it so. It follows the reader's light or dark theme, narrow screens and paper.
 
 mod block;
 
@@ -23,8 +23,16 @@ pub struct KeyFigure {
 
 impl KeyFigure {
     /// A key figure.
-    pub fn new(label: impl Into<String>, value: impl Into<String>, note: impl Into<String>) -> Self {
-        Self { label: label.into(), value: value.into(), note: note.into() }
+    pub fn new(
+        label: impl Into<String>,
+        value: impl Into<String>,
+        note: impl Into<String>,
+    ) -> Self {
+        Self {
+            label: label.into(),
+            value: value.into(),
+            note: note.into(),
+        }
     }
 }
 
@@ -64,7 +72,12 @@ pub struct Page {
 impl Page {
     /// An empty page.
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), lead: String::new(), blocks: Vec::new(), settings: None }
+        Self {
+            title: title.into(),
+            lead: String::new(),
+            blocks: Vec::new(),
+            settings: None,
+        }
     }
 
     /// The paragraph under the title: the result in a sentence or two.
@@ -95,25 +108,41 @@ impl Page {
     /// A table with its caption.
     #[must_use]
     pub fn table(self, caption: impl Into<String>, table: Table) -> Self {
-        self.with(Block::Table { caption: caption.into(), table })
+        self.with(Block::Table {
+            caption: caption.into(),
+            table,
+        })
     }
 
     /// Pictures side by side (one below the other on a narrow screen) under one caption.
     #[must_use]
-    pub fn compare(self, caption: impl Into<String>, panels: impl IntoIterator<Item = Panel>) -> Self {
-        self.with(Block::Panels { caption: caption.into(), panels: panels.into_iter().collect() })
+    pub fn compare(
+        self,
+        caption: impl Into<String>,
+        panels: impl IntoIterator<Item = Panel>,
+    ) -> Self {
+        self.with(Block::Panels {
+            caption: caption.into(),
+            panels: panels.into_iter().collect(),
+        })
     }
 
     /// A chart over the whole width.
     #[must_use]
     pub fn chart(self, caption: impl Into<String>, chart: Svg) -> Self {
-        self.with(Block::Chart { caption: caption.into(), chart })
+        self.with(Block::Chart {
+            caption: caption.into(),
+            chart,
+        })
     }
 
     /// Small charts in a grid under one caption: heat maps, one a block of the model.
     #[must_use]
     pub fn charts(self, caption: impl Into<String>, charts: impl IntoIterator<Item = Svg>) -> Self {
-        self.with(Block::Charts { caption: caption.into(), charts: charts.into_iter().collect() })
+        self.with(Block::Charts {
+            caption: caption.into(),
+            charts: charts.into_iter().collect(),
+        })
     }
 
     /// Lines a reader may type next.

@@ -264,19 +264,20 @@ mod tests {
     }
 
     #[test]
-    fn a_single_point_and_a_flat_curve_can_be_drawn() {
+    fn odd_ranges_can_be_drawn() {
         for points in [
             vec![(5.0, 5.0)],
             vec![(0.0, 0.0), (1.0, 0.0)],
-            vec![(0.0, 1e300), (1.0, -1e300)],
+            vec![(0.0, f64::MAX), (f64::MAX, f64::MIN)],
+            vec![(1.0, 1e18), (f64::MIN_POSITIVE, 1e18 + 256.0)],
+            vec![(0.0, 5e-324), (1.0, 1e308)],
         ] {
-            assert_well_formed(
-                LineChart::new("t")
-                    .series("a", points)
-                    .to_svg()
-                    .unwrap()
-                    .as_str(),
-            );
+            let chart = LineChart::new("t").series("a", points);
+            assert_well_formed(chart.to_svg().unwrap().as_str());
+            match chart.log_y().to_svg() {
+                Ok(svg) => assert_well_formed(svg.as_str()),
+                Err(error) => assert!(matches!(error, ReportError::Empty { .. })),
+            }
         }
     }
 

@@ -22,7 +22,8 @@ impl Ranged for Scale {
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
         let fraction = (value - self.range.start) / (self.range.end - self.range.start);
-        from + (fraction * f64::from(to - from)).round() as i32
+        // Nothing is drawn so far outside that the difference could be seen, or overflow.
+        from + (fraction.clamp(-1.0, 2.0) * f64::from(to - from)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {

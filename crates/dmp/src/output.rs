@@ -1,0 +1,200 @@
+//! Writing results so that a reader never meets half a file.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a result could not be written.
+#[derive(Debug, Error)]
+pub enum OutputError {
+    /// The path names a folder.
+    #[error("cannot write {path:?}: it is a folder; name a file inside it")]
+    IsFolder {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The folder that should hold the file is absent.
+    #[error(
+        "cannot write {path:?}: the folder {folder:?} does not exist; create it or choose another path"
+    )]
+    NoFolder {
+        /// The path asked for.
+        path: PathBuf,
+        /// Its absent folder.
+        folder: PathBuf,
+    },
+    /// The system refused; a file that stood at the path before still does, whole.
+    #[error(
+        "cannot write {path:?}: {source}; check the permissions and the free space of {folder:?}"
+    )]
+    Io {
+        /// The path asked for.
+        path: PathBuf,
+        /// The folder that holds it.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Replaces the file at `path` by `bytes`, all or nothing.
+///
+/// The bytes go to a temporary file in the same folder, reach the disk, and only then take the
+/// name, so that a crash, a full disk or an interrupt leaves either the old file or the new one. A
+/// link is followed: the file it points to is replaced. What cannot be replaced, such as a pipe or
+/// a device (`/dev/stdout`), is written straight.
+///
+/// # Errors
+/// [`OutputError`], naming the path and the mend, when the folder is absent, the path is a folder,
+/// or the system refuses.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    let path_buf = || path.to_path_buf();
+    let target = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(OutputError::IsFolder { path: path_buf() });
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            return fs::write(path, bytes).map_err(|source| refused(path, path, source));
+        }
+        Ok(_) => fs::canonicalize(path).map_err(|source| refused(path, path, source))?,
+        Err(_) => path_buf(),
+    };
+    let folder = folder_of(&target);
+    if !folder.is_dir() {
+        return Err(OutputError::NoFolder {
+            path: path_buf(),
+            folder: folder.to_path_buf(),
+        });
+    }
+    replace(&target, folder, bytes).map_err(|source| refused(path, &target, source))
+}
+
+/// The folder that holds `path`; the current one for a bare file name.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn refused(path: &Path, target: &Path, source: io::Error) -> OutputError {
+    OutputError::Io {
+        path: path.to_path_buf(),
+        folder: folder_of(target).to_path_buf(),
+        source,
+    }
+}
+
+/// The temporary file removes itself when any step before the rename fails.
+fn replace(target: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".dmp-").suffix(".tmp");
+    #[cfg(unix)]
+    let permissions = {
+        use std::os::unix::fs::PermissionsExt;
+        // A result is as readable as any file the user creates: the umask has its say, the default
+        // 0600 does not.
+        fs::Permissions::from_mode(0o666)
+    };
+    #[cfg(unix)]
+    builder.permissions(permissions);
+
+    let mut temporary = builder.tempfile_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(target).map_err(|refusal| refusal.error)?;
+    sync_folder(folder)
+}
+
+/// Makes the rename itself last; only Unix lets a folder be opened for that.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn writes_replaces_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.json");
+        write_atomic(&path, b"first, and longer").unwrap();
+        write_atomic(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(names(folder.path()), ["metrics.json"]);
+    }
+
+    #[test]
+    fn an_absent_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_atomic(&folder.path().join("absent/x.png"), b"x").unwrap_err();
+        assert!(matches!(error, OutputError::NoFolder { .. }));
+        let sentence = error.to_string();
+        assert!(
+            sentence.contains("x.png") && sentence.contains("create it"),
+            "{sentence}"
+        );
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_folder_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_atomic(folder.path(), b"x").unwrap_err();
+        assert!(matches!(error, OutputError::IsFolder { .. }));
+        assert!(folder.path().is_dir());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let occupied = folder.path().join("occupied");
+        fs::create_dir(&occupied).unwrap();
+        // The rename onto a folder fails after the bytes were written: the latest failure there is.
+        replace(&occupied, folder.path(), b"x").unwrap_err();
+        assert_eq!(names(folder.path()), ["occupied"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_followed_and_a_device_survives() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&real, b"old").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        write_atomic(&link, b"new").unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+        write_atomic(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_result_is_as_readable_as_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        write_atomic(&ours, b"x").unwrap();
+        fs::write(&plain, b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+}

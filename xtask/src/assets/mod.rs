@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+mod features;
 mod images;
 mod source;
 
@@ -24,6 +25,10 @@ pub struct Args {
 enum Asset {
     /// The 20 000 training images
     Images,
+    /// The feature network: about ten minutes
+    Features,
+    /// Train the feature network without some training images and test it on those; writes nothing
+    FeaturesCheck,
     /// Everything, in order
     All,
 }
@@ -35,6 +40,12 @@ pub fn run(args: &Args) -> Result<()> {
             "fashion.png",
             &images::encode(&source::train(&args.source)?)?,
         )?;
+    }
+    if args.asset == Asset::FeaturesCheck {
+        features::check(&args.source)?;
+    }
+    if matches!(args.asset, Asset::Features | Asset::All) {
+        write("features.safetensors", &features::build(&args.source)?)?;
     }
     Ok(())
 }

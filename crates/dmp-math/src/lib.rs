@@ -1,1 +1,31 @@
-//! placeholder
+//! Diffusion arithmetic without tensors and without I/O, in f64.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`schedule`] | noise schedules: the betas of `linear` and `squaredcos_cap_v2` |
+//! | [`respacing`] | which training timesteps a shorter sampler visits: `"250"`, `"ddim50"`, `"10,15,20"` |
+//! | [`diffusion`] | per-step tables of the Gaussian process, learned-range variance, DDIM coefficients, SNR |
+//! | [`weight`] | loss weights over timesteps: constant, min-SNR-γ, P2 |
+//! | [`seed`] | one random stream per (seed, purpose, index) |
+//! | [`moments`] | streaming, mergeable mean and covariance of feature rows |
+//! | [`frechet`] | Fréchet distance between two Gaussians |
+//!
+//! Nothing here knows an image, a network or a file; sampler and loss code in `dmp-model` takes its
+//! scalars from these tables, so a schedule is computed once, in double precision, in one place.
+
+pub mod diffusion;
+pub mod frechet;
+pub mod moments;
+mod normal;
+pub mod respacing;
+pub mod schedule;
+pub mod seed;
+pub mod weight;
+
+pub use diffusion::{DdimStep, Diffusion};
+pub use frechet::{FrechetError, frechet_distance};
+pub use moments::{Gaussian, Moments, MomentsError};
+pub use respacing::RespacingError;
+pub use schedule::{BetaSchedule, UnknownSchedule};
+pub use seed::{Purpose, Stream, stream};
+pub use weight::{LossWeight, LossWeightError};

@@ -15,6 +15,7 @@
 pub mod checkpoint;
 pub mod denoiser;
 pub mod dit;
+pub mod features;
 pub mod init;
 pub mod loss;
 pub mod patch;

@@ -1,4 +1,5 @@
 //! placeholder
 
+pub mod data;
 pub mod output;
 pub mod report;

@@ -1,0 +1,14 @@
+//! Training images: what they are, the order they are drawn in, and those embedded for the demo.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`dataset`] | images and labels in memory, and their scaling to [-1, 1] |
+//! | [`order`] | which images a training step sees, as a function of (seed, step) |
+//! | [`demo`] | the embedded images, feature network and reference statistics |
+
+pub mod dataset;
+pub mod demo;
+pub mod order;
+
+pub use dataset::{DataError, Dataset, ImageShape, to_unit};
+pub use order::{Batch, BatchIndices};

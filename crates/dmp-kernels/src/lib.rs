@@ -1,1 +1,23 @@
-//! placeholder
+//! Fused CPU kernels for diffusion transformers, over plain `f32` slices; no tensors library.
+//!
+//! A DiT block runs image by image (see [`block`]): each worker takes a group of images through the whole
+//! block, so that its activations stay in cache and the workers meet once a block. The backward pass is
+//! derived by hand; it gives the gradient of the input always, of the modulation and of the weights when asked.
+//!
+//! | module | one pass of it |
+//! |---|---|
+//! | [`block`] | a whole DiT block, forward and backward |
+//! | [`attention`] | softmax(QKᵀ/√d)·V of one image, forward and backward |
+//! | [`norm`] | LayerNorm and adaLN modulation |
+//! | [`gelu`] | GELU (tanh) and its derivative |
+//! | [`prompt`] | `x + m ⊙ P` |
+//! | [`matmul`] | matrix products through the `gemm` crate |
+//! | [`simd`] | run-time choice of the vector instructions the passes are compiled for |
+
+pub mod attention;
+pub mod block;
+pub mod gelu;
+pub mod matmul;
+pub mod norm;
+pub mod prompt;
+pub mod simd;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`denoiser`] | the two traits everything meets at: [`denoiser::Denoiser`], [`denoiser::Backbone`] with its [`denoiser::BlockHook`] | nothing here |
 //! | [`dit`] | the DiT backbone; knows nothing of prompts | `denoiser`, `init` |
+//! | [`fused`] | what the kernels do in one piece, as autodiff nodes | nothing here |
 //! | [`patch`] | prompts, gate, selection, balance losses; knows no backbone | `init` |
 //! | [`patched`] | joins a backbone and a patch | `denoiser`, `patch` |
 //! | [`loss`] | the diffusion training objective | nothing here |
@@ -16,6 +17,7 @@ pub mod checkpoint;
 pub mod denoiser;
 pub mod dit;
 pub mod features;
+pub mod fused;
 pub mod init;
 pub mod loss;
 pub mod patch;

@@ -189,7 +189,7 @@ impl<F: Fn(&str) -> String> ModuleVisitor for Collector<F> {
         let values = tensor
             .into_data()
             .convert::<f32>()
-            .into_vec()
+            .try_into_vec::<f32>()
             .unwrap_or_default();
         self.tensors.insert(
             (self.public_name)(&self.path.joined()),

@@ -5,7 +5,6 @@
 //! tensors even if a tool strips the metadata. Metadata: ModelSpec 1.0.1 keys, `dmp.config` (JSON) and
 //! `dmp.base_sha256`, the fingerprint of the backbone.
 
-use burn::module::Module;
 use burn::tensor::Device;
 use sha2::{Digest, Sha256};
 

@@ -7,6 +7,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, activation::gelu_approximate};
 
 use super::{DitConfig, linear};
+use crate::fused::{self, BlockTensors};
 use crate::init::Initializer;
 
 /// LayerNorm's ε in the original DiT.
@@ -98,7 +99,18 @@ impl DitBlock {
 
     /// tokens `[B, N, D]`, SiLU of the conditioning `[B, D]` → tokens `[B, N, D]`.
     pub fn forward(&self, x: Tensor<3>, activated: Tensor<2>) -> Tensor<3> {
-        let m = Modulation::split(self.adaln_modulation_1.forward(activated));
+        let modulation = self.adaln_modulation_1.forward(activated);
+        match self.tensors() {
+            Some(weights) if fused::available(&x.device()) => {
+                fused::dit_block(x, modulation, weights, self.attn.heads)
+            }
+            _ => self.reference(x, modulation),
+        }
+    }
+
+    /// The block in burn operations: what defines it, on every device. `modulation` is `[B, 6·D]`.
+    pub fn reference(&self, x: Tensor<3>, modulation: Tensor<2>) -> Tensor<3> {
+        let m = Modulation::split(modulation);
         let branch = self
             .attn
             .forward(modulate(layer_norm(x.clone()), m.shift_msa, m.scale_msa));
@@ -107,6 +119,18 @@ impl DitBlock {
             .mlp
             .forward(modulate(layer_norm(x.clone()), m.shift_mlp, m.scale_mlp));
         x + branch * m.gate_mlp.unsqueeze_dim(1)
+    }
+}
+
+impl DitBlock {
+    fn tensors(&self) -> Option<BlockTensors> {
+        let pair = |linear: &Linear| Some((linear.weight.val(), linear.bias.as_ref()?.val()));
+        Some(BlockTensors {
+            qkv: pair(&self.attn.qkv)?,
+            proj: pair(&self.attn.proj)?,
+            fc1: pair(&self.mlp.fc1)?,
+            fc2: pair(&self.mlp.fc2)?,
+        })
     }
 }
 
@@ -149,6 +173,14 @@ pub(super) fn layer_norm(x: Tensor<3>) -> Tensor<3> {
     let centred = x.clone() - x.mean_dim(2);
     let variance = centred.clone().square().mean_dim(2);
     centred / (variance + NORM_EPS).sqrt()
+}
+
+/// LayerNorm, then [`modulate`]: fused where it can be.
+pub(super) fn norm_modulate(x: Tensor<3>, shift: Tensor<2>, scale: Tensor<2>) -> Tensor<3> {
+    if fused::available(&x.device()) {
+        return fused::norm_modulate(x, shift, scale);
+    }
+    modulate(layer_norm(x), shift, scale)
 }
 
 /// `x·(1 + scale) + shift`, with `shift` and `scale` `[B, D]` broadcast over tokens.

@@ -22,7 +22,7 @@ pub use position::sincos_2d;
 
 use crate::denoiser::{Backbone, BlockHook, Conditioning, Denoiser, ImageLayout, NoHook};
 use crate::init::{self, Initializer};
-use block::{layer_norm, linear_zeros, modulate};
+use block::{linear_zeros, norm_modulate};
 
 /// The diffusion transformer. Build with [`Dit::zeroed`] (to load weights into) or [`Dit::init`].
 #[derive(Module, Debug)]
@@ -114,8 +114,7 @@ impl FinalLayer {
         let (Some(shift), Some(scale)) = (parts.next(), parts.next()) else {
             unreachable!("chunk(2) of a 2D-wide tensor gives two parts")
         };
-        self.linear
-            .forward(modulate(layer_norm(tokens), shift, scale))
+        self.linear.forward(norm_modulate(tokens, shift, scale))
     }
 }
 

@@ -15,7 +15,9 @@ use super::fashion::FashionCnn;
 #[derive(Debug, Error)]
 pub enum FeatureError {
     /// The bytes are no safetensors file.
-    #[error("the feature network is no safetensors file; give one that `cargo xtask assets features` wrote")]
+    #[error(
+        "the feature network is no safetensors file; give one that `cargo xtask assets features` wrote"
+    )]
     Format(#[from] SafeTensorError),
     /// Tensors are missing, left over, or of another shape or type.
     #[error("the file is of another feature network: {}", problems.join("; "))]
@@ -169,7 +171,9 @@ impl ModuleVisitor for Writer {
         match param.val().try_into_vec_as::<f32>() {
             Ok(values) => {
                 let (dtype, bytes) = if D >= 2 {
-                    let narrow = values.iter().map(|&value| f16::from_f32(value).to_le_bytes());
+                    let narrow = values
+                        .iter()
+                        .map(|&value| f16::from_f32(value).to_le_bytes());
                     (Dtype::F16, narrow.flatten().collect())
                 } else {
                     let wide = values.iter().map(|value| value.to_le_bytes());
@@ -247,7 +251,10 @@ mod tests {
             "`stem.norm.running_mean` holds values that are not finite",
             "`classifier.bias` holds F64, neither F16 nor F32",
         ] {
-            assert!(problems.iter().any(|problem| problem == line), "{line}: {error}");
+            assert!(
+                problems.iter().any(|problem| problem == line),
+                "{line}: {error}"
+            );
         }
     }
 

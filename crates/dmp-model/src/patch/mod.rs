@@ -16,6 +16,7 @@ pub use gate::{LinearGate, NOISE_FLOOR};
 pub use select::top_k_softmax;
 
 use crate::denoiser::{BlockHook, Conditioning};
+use crate::fused;
 use crate::init::{self, Initializer};
 use gate::Logits;
 use select::prob_in_top_k;
@@ -197,14 +198,15 @@ impl BlockHook for Router<'_> {
         let Some(prompts) = self.patch.prompts.get(block) else {
             return tokens;
         };
-        let prompts = prompts.val().unsqueeze::<3>();
-        let masked = match self.mask(block, conditioning) {
-            Some(mask) => mask.unsqueeze_dim::<3>(2) * prompts,
-            None => prompts,
-        };
-        match self.patch.config.position {
-            Position::Add => tokens + masked,
-            Position::Prepend => {
+        let prompts = prompts.val();
+        let mask = self.mask(block, conditioning);
+        match (self.patch.config.position, mask) {
+            (Position::Add, Some(mask)) if fused::available(&tokens.device()) => {
+                fused::prompt_add(tokens, mask, prompts)
+            }
+            (Position::Add, mask) => tokens + masked(prompts, mask),
+            (Position::Prepend, mask) => {
+                let masked = masked(prompts, mask);
                 let [batch, length, width] = tokens.dims();
                 let n = self.patch.config.num_prompts;
                 let image = if block == 0 {
@@ -225,5 +227,14 @@ impl BlockHook for Router<'_> {
                 tokens.narrow(1, n, length - n)
             }
         }
+    }
+}
+
+/// `m ⊙ P`: mask `[B, N]` and prompts `[N, D]` → `[B, N, D]`, or the prompts alone `[1, N, D]`.
+fn masked(prompts: Tensor<2>, mask: Option<Tensor<2>>) -> Tensor<3> {
+    let prompts = prompts.unsqueeze::<3>();
+    match mask {
+        Some(mask) => mask.unsqueeze_dim::<3>(2) * prompts,
+        None => prompts,
     }
 }

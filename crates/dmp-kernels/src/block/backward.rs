@@ -1,0 +1,406 @@
+//! Backward, by hand.
+
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::scratch::with_scratch;
+use super::{BlockShape, BlockWeights, Modulation, Saved, WeightGradients};
+use crate::attention::attention_backward;
+use crate::gelu::{gelu, gelu_backward};
+use crate::matmul::{Store, View, matmul};
+use crate::norm::{
+    add_column_products, add_column_sums, gate_rows, modulation_backward, norm_modulate,
+    norm_modulate_backward,
+};
+
+/// Which gradients are wanted besides the input's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of the modulation `[B, 6·D]`; needs the branches in [`Saved`].
+    pub modulation: bool,
+    /// Of the weights.
+    pub weights: bool,
+}
+
+/// Gradients of one block.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients {
+    /// Of the input, `[B, N, D]`.
+    pub x: Vec<f32>,
+    /// Of the modulation, `[B, 6·D]`; empty unless wanted.
+    pub modulation: Vec<f32>,
+    /// Of the weights; `None` unless wanted.
+    pub weights: Option<WeightGradients>,
+}
+
+/// Given `dout` `[B, N, D]`, the gradients of what [`super::block_forward`] took.
+///
+/// Sums over images are taken in the same order for the same number of workers.
+///
+/// # Panics
+/// When a slice is shorter than `shape` says: a bug of the caller, never of a user.
+pub fn block_backward(
+    shape: &BlockShape,
+    weights: &BlockWeights<'_>,
+    modulation: &[f32],
+    x: &[f32],
+    saved: &Saved,
+    dout: &[f32],
+    wanted: Wanted,
+) -> Gradients {
+    let (d, image) = (shape.width, shape.tokens * shape.width);
+    let mut gradients = Gradients {
+        x: vec![0.0; shape.len()],
+        modulation: vec![
+            0.0;
+            if wanted.modulation {
+                shape.batch * 6 * d
+            } else {
+                0
+            }
+        ],
+        weights: wanted.weights.then(|| WeightGradients::zeros(shape)),
+    };
+    if shape.is_empty() {
+        return gradients;
+    }
+    let workers = rayon::current_num_threads();
+    let threads = shape.inner_parallelism(workers);
+    let pass = Pass {
+        shape,
+        weights,
+        modulation,
+        x,
+        saved,
+        dout,
+        threads,
+    };
+    // With weight gradients one share a worker, each summing its own; without, shares as small as a group.
+    let share = match (threads, wanted.weights) {
+        (Parallelism::None, true) => shape.batch.div_ceil(workers),
+        (Parallelism::None, false) => shape.group(workers),
+        _ => shape.batch,
+    };
+    let modulation_rows = if wanted.modulation { share * 6 * d } else { 1 };
+    let mut dmodulations = gradients.modulation.chunks_mut(modulation_rows);
+    let shares: Vec<Share<'_>> = gradients
+        .x
+        .chunks_mut(share * image)
+        .enumerate()
+        .map(|(i, dx)| Share {
+            first: i * share,
+            dx,
+            dmodulation: dmodulations.next(),
+        })
+        .collect();
+    let work = |share: Share<'_>| pass.share(share, wanted.weights);
+    let partial: Vec<Option<WeightGradients>> = if matches!(threads, Parallelism::None) {
+        shares.into_par_iter().map(work).collect()
+    } else {
+        shares.into_iter().map(work).collect()
+    };
+    if let Some(total) = &mut gradients.weights {
+        partial.iter().flatten().for_each(|part| total.add(part));
+    }
+    gradients
+}
+
+/// Images from `first` on, and where their gradients go.
+struct Share<'a> {
+    first: usize,
+    dx: &'a mut [f32],
+    dmodulation: Option<&'a mut [f32]>,
+}
+
+struct Pass<'a> {
+    shape: &'a BlockShape,
+    weights: &'a BlockWeights<'a>,
+    modulation: &'a [f32],
+    x: &'a [f32],
+    saved: &'a Saved,
+    dout: &'a [f32],
+    threads: Parallelism,
+}
+
+/// One group: its images, and its slices of everything.
+struct Group<'a> {
+    first: usize,
+    rows: usize,
+    dx: &'a mut [f32],
+    dmodulation: Option<&'a mut [f32]>,
+}
+
+impl Pass<'_> {
+    fn share(&self, share: Share<'_>, with_weights: bool) -> Option<WeightGradients> {
+        let (tokens, d) = (self.shape.tokens, self.shape.width);
+        let images = self.shape.group(rayon::current_num_threads());
+        let mut sums = with_weights.then(|| WeightGradients::zeros(self.shape));
+        let mut dmodulation = share
+            .dmodulation
+            .map(|rows| rows.chunks_mut(images * 6 * d));
+        for (i, dx) in share.dx.chunks_mut(images * tokens * d).enumerate() {
+            let dmodulation = dmodulation.as_mut().and_then(Iterator::next);
+            let group = Group {
+                first: share.first + i * images,
+                rows: dx.len() / d,
+                dx,
+                dmodulation,
+            };
+            self.group(group, sums.as_mut());
+        }
+        sums
+    }
+
+    fn group(&self, mut group: Group<'_>, mut sums: Option<&mut WeightGradients>) {
+        let (d, hidden, rows) = (self.shape.width, self.shape.hidden, group.rows);
+        let lengths = [
+            rows * d,
+            rows * d,
+            rows * hidden,
+            rows * hidden,
+            rows * 3 * d,
+            2 * self.shape.attention().scratch(),
+        ];
+        with_scratch(lengths, |[branch, u, wide, activated, dqkv, scores]| {
+            self.mlp_branch(&mut group, sums.as_deref_mut(), branch, u, wide, activated);
+            self.attention_branch(&mut group, sums, branch, u, dqkv, scores);
+        });
+    }
+
+    /// From `dout`: leaves the gradient of x₁ in `group.dx`.
+    fn mlp_branch(
+        &self,
+        group: &mut Group<'_>,
+        sums: Option<&mut WeightGradients>,
+        branch: &mut [f32],
+        u: &mut [f32],
+        da: &mut [f32],
+        activated: &mut [f32],
+    ) {
+        let (d, hidden) = (self.shape.width, self.shape.hidden);
+        let (dout, middle) = (
+            self.rows(self.dout, group, d),
+            self.rows(&self.saved.middle, group, d),
+        );
+        let pre = self.rows(&self.saved.pre, group, hidden);
+        self.each_image(group, |i, m| {
+            gate_rows(self.image(dout, i), m.gate_mlp, self.image_mut(branch, i))
+        });
+        if let Some(dmodulation) = &mut group.dmodulation {
+            let f = rows_of(
+                &self.saved.mlp_branch,
+                group.first,
+                group.rows,
+                self.shape,
+                d,
+            );
+            self.add_gate_gradient(dmodulation, 5, dout, f);
+        }
+        self.backward_linear(branch, d, self.weights.fc2, hidden, da);
+        if sums.is_some() {
+            gelu(pre, activated);
+        }
+        gelu_backward(pre, da);
+        self.backward_linear(da, hidden, self.weights.fc1, d, u);
+        group.dx.copy_from_slice(dout);
+        self.through_norm(group, middle, u, 3, |m| (m.shift_mlp, m.scale_mlp));
+        if let Some(sums) = sums {
+            self.add_weight(
+                activated,
+                hidden,
+                branch,
+                d,
+                &mut sums.fc2,
+                &mut sums.fc2_bias,
+            );
+            self.each_image(group, |i, m| {
+                norm_modulate(
+                    self.image(middle, i),
+                    m.shift_mlp,
+                    m.scale_mlp,
+                    self.image_mut(u, i),
+                )
+            });
+            self.add_weight(u, d, da, hidden, &mut sums.fc1, &mut sums.fc1_bias);
+        }
+    }
+
+    /// From the gradient of x₁ in `group.dx`: leaves that of x there.
+    fn attention_branch(
+        &self,
+        group: &mut Group<'_>,
+        sums: Option<&mut WeightGradients>,
+        branch: &mut [f32],
+        u: &mut [f32],
+        dqkv: &mut [f32],
+        scores: &mut [f32],
+    ) {
+        let d = self.shape.width;
+        let x = self.rows(self.x, group, d);
+        let (qkv, mixed) = (
+            self.rows(&self.saved.qkv, group, 3 * d),
+            self.rows(&self.saved.mixed, group, d),
+        );
+        self.each_image(group, |i, m| {
+            gate_rows(
+                self.image(group.dx, i),
+                m.gate_msa,
+                self.image_mut(branch, i),
+            )
+        });
+        if let Some(dmodulation) = &mut group.dmodulation {
+            let p = rows_of(
+                &self.saved.attention_branch,
+                group.first,
+                group.rows,
+                self.shape,
+                d,
+            );
+            self.add_gate_gradient(dmodulation, 2, group.dx, p);
+        }
+        self.backward_linear(branch, d, self.weights.proj, d, u);
+        let image = self.shape.tokens * d;
+        for ((qkv, dmixed), dqkv) in qkv
+            .chunks(3 * image)
+            .zip(u.chunks(image))
+            .zip(dqkv.chunks_mut(3 * image))
+        {
+            attention_backward(self.shape.attention(), qkv, dmixed, dqkv, scores);
+        }
+        self.backward_linear(dqkv, 3 * d, self.weights.qkv, d, u);
+        self.through_norm(group, x, u, 0, |m| (m.shift_msa, m.scale_msa));
+        if let Some(sums) = sums {
+            self.add_weight(mixed, d, branch, d, &mut sums.proj, &mut sums.proj_bias);
+            self.each_image(group, |i, m| {
+                norm_modulate(
+                    self.image(x, i),
+                    m.shift_msa,
+                    m.scale_msa,
+                    self.image_mut(u, i),
+                )
+            });
+            self.add_weight(u, d, dqkv, 3 * d, &mut sums.qkv, &mut sums.qkv_bias);
+        }
+    }
+
+    /// Adds to `group.dx` what reaches the norm's input, and to the modulation's shift and scale (at `slot`
+    /// and `slot + 1` of the six).
+    fn through_norm<'m>(
+        &'m self,
+        group: &mut Group<'_>,
+        input: &[f32],
+        du: &[f32],
+        slot: usize,
+        part: impl Fn(Modulation<'m>) -> (&'m [f32], &'m [f32]),
+    ) {
+        let (d, image) = (self.shape.width, self.shape.tokens * self.shape.width);
+        for (i, dx) in group.dx.chunks_mut(image).enumerate() {
+            let (_, scale) = part(self.modulation_of(group.first + i));
+            norm_modulate_backward(self.image(input, i), scale, self.image(du, i), dx);
+        }
+        if let Some(dmodulation) = &mut group.dmodulation {
+            for (i, row) in dmodulation.chunks_mut(6 * d).enumerate() {
+                let (shift, scale) = row[slot * d..(slot + 2) * d].split_at_mut(d);
+                modulation_backward(self.image(input, i), self.image(du, i), shift, scale);
+            }
+        }
+    }
+
+    /// `dmodulation[slot] += Σ_tokens gradient ⊙ branch`, image by image.
+    fn add_gate_gradient(
+        &self,
+        dmodulation: &mut [f32],
+        slot: usize,
+        gradient: &[f32],
+        branch: &[f32],
+    ) {
+        let d = self.shape.width;
+        for (i, row) in dmodulation.chunks_mut(6 * d).enumerate() {
+            add_column_products(
+                self.image(gradient, i),
+                self.image(branch, i),
+                &mut row[slot * d..(slot + 1) * d],
+            );
+        }
+    }
+
+    /// `out` `[rows, inputs]` ← `gradient` `[rows, outputs]` · `weight`ᵀ, for a weight `[inputs, outputs]`.
+    fn backward_linear(
+        &self,
+        gradient: &[f32],
+        outputs: usize,
+        weight: &[f32],
+        inputs: usize,
+        out: &mut [f32],
+    ) {
+        let rows = gradient.len() / outputs;
+        matmul(
+            out,
+            inputs,
+            Store::Set,
+            1.0,
+            View::new(gradient, rows, outputs),
+            View::new(weight, inputs, outputs).t(),
+            self.threads,
+        );
+    }
+
+    /// `weight += input`ᵀ`·gradient`, `bias += Σ_rows gradient`.
+    fn add_weight(
+        &self,
+        input: &[f32],
+        inputs: usize,
+        gradient: &[f32],
+        outputs: usize,
+        weight: &mut [f32],
+        bias: &mut [f32],
+    ) {
+        let rows = gradient.len() / outputs;
+        matmul(
+            weight,
+            outputs,
+            Store::Add,
+            1.0,
+            View::new(input, rows, inputs).t(),
+            View::new(gradient, rows, outputs),
+            self.threads,
+        );
+        add_column_sums(gradient, bias);
+    }
+
+    fn each_image(&self, group: &Group<'_>, mut work: impl FnMut(usize, Modulation<'_>)) {
+        (0..group.rows / self.shape.tokens)
+            .for_each(|i| work(i, self.modulation_of(group.first + i)));
+    }
+
+    fn modulation_of(&self, image: usize) -> Modulation<'_> {
+        let d = self.shape.width;
+        Modulation::of(&self.modulation[image * 6 * d..(image + 1) * 6 * d], d)
+    }
+
+    fn rows<'b>(&self, all: &'b [f32], group: &Group<'_>, width: usize) -> &'b [f32] {
+        rows_of(all, group.first, group.rows, self.shape, width)
+    }
+
+    /// Image `i` of a group's rows of width D.
+    fn image<'b>(&self, rows: &'b [f32], i: usize) -> &'b [f32] {
+        let image = self.shape.tokens * self.shape.width;
+        &rows[i * image..(i + 1) * image]
+    }
+
+    fn image_mut<'b>(&self, rows: &'b mut [f32], i: usize) -> &'b mut [f32] {
+        let image = self.shape.tokens * self.shape.width;
+        &mut rows[i * image..(i + 1) * image]
+    }
+}
+
+/// The rows of a group of images in a tensor whose rows are `width` wide.
+fn rows_of<'a>(
+    all: &'a [f32],
+    first: usize,
+    rows: usize,
+    shape: &BlockShape,
+    width: usize,
+) -> &'a [f32] {
+    &all[first * shape.tokens * width..][..rows * width]
+}

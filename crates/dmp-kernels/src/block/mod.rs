@@ -1,0 +1,119 @@
+//! A whole DiT block, forward and backward, a group of images at a time.
+//!
+//! ```text
+//! u = x̂(1 + scale₁) + shift₁      qkv = u·W_qkv + b     o = attention(qkv)
+//! p = o·W_proj + b                x₁ = x + gate₁ ⊙ p
+//! v = x̂₁(1 + scale₂) + shift₂     a = v·W_fc1 + b       f = gelu(a)·W_fc2 + b
+//! y = x₁ + gate₂ ⊙ f
+//! ```
+
+mod backward;
+mod forward;
+mod grads;
+mod scratch;
+
+use gemm::Parallelism;
+
+pub use backward::{Gradients, Wanted, block_backward};
+pub use forward::{Saved, block_forward};
+pub use grads::WeightGradients;
+
+use crate::attention::AttentionShape;
+
+/// Sizes of a block and its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockShape {
+    /// Images B.
+    pub batch: usize,
+    /// Tokens N of an image.
+    pub tokens: usize,
+    /// Token width D.
+    pub width: usize,
+    /// Attention heads; divides D.
+    pub heads: usize,
+    /// Hidden width of the MLP.
+    pub hidden: usize,
+}
+
+/// A block's weights, row-major `[in, out]`.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockWeights<'a> {
+    /// `[D, 3·D]`.
+    pub qkv: &'a [f32],
+    /// `[3·D]`.
+    pub qkv_bias: &'a [f32],
+    /// `[D, D]`.
+    pub proj: &'a [f32],
+    /// `[D]`.
+    pub proj_bias: &'a [f32],
+    /// `[D, hidden]`.
+    pub fc1: &'a [f32],
+    /// `[hidden]`.
+    pub fc1_bias: &'a [f32],
+    /// `[hidden, D]`.
+    pub fc2: &'a [f32],
+    /// `[D]`.
+    pub fc2_bias: &'a [f32],
+}
+
+/// The six modulation vectors of one image, from its row `[6·D]`.
+#[derive(Clone, Copy)]
+struct Modulation<'a> {
+    shift_msa: &'a [f32],
+    scale_msa: &'a [f32],
+    gate_msa: &'a [f32],
+    shift_mlp: &'a [f32],
+    scale_mlp: &'a [f32],
+    gate_mlp: &'a [f32],
+}
+
+impl<'a> Modulation<'a> {
+    fn of(row: &'a [f32], width: usize) -> Self {
+        let part = |i: usize| &row[i * width..(i + 1) * width];
+        Self {
+            shift_msa: part(0),
+            scale_msa: part(1),
+            gate_msa: part(2),
+            shift_mlp: part(3),
+            scale_mlp: part(4),
+            gate_mlp: part(5),
+        }
+    }
+}
+
+impl BlockShape {
+    /// Values in `[B, N, D]`.
+    pub fn len(&self) -> usize {
+        self.batch * self.tokens * self.width
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn attention(&self) -> AttentionShape {
+        AttentionShape {
+            tokens: self.tokens,
+            heads: self.heads,
+            width: self.width,
+        }
+    }
+
+    /// Images a worker takes through the block together: enough rows to make packing a weight matrix worth
+    /// it, few enough to keep every worker busy.
+    fn group(&self, workers: usize) -> usize {
+        let rows = self.width.max(256);
+        rows.div_ceil(self.tokens.max(1))
+            .clamp(1, self.batch.div_ceil(workers).max(1))
+    }
+
+    /// Whether workers share the work inside each matrix product instead of taking images.
+    fn inner_parallelism(&self, workers: usize) -> Parallelism {
+        if self.batch < workers {
+            Parallelism::Rayon(0)
+        } else {
+            Parallelism::None
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! GELU in its tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))), and its derivative.
+
+use crate::simd::tanh;
+use crate::vectorised;
+
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+const CUBIC: f32 = 0.044_715;
+
+vectorised! {
+    /// `pre ← pre + bias` (bias repeated for each row), `out ← gelu(pre)`.
+    pub fn bias_gelu(pre: &mut [f32], bias: &[f32], out: &mut [f32]) {
+        for (pre, out) in pre.chunks_exact_mut(bias.len()).zip(out.chunks_exact_mut(bias.len())) {
+            for ((x, b), y) in pre.iter_mut().zip(bias).zip(out) {
+                *x += b;
+                let t = tanh(SQRT_2_OVER_PI * (*x + CUBIC * *x * *x * *x));
+                *y = 0.5 * *x * (1.0 + t);
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// `gradient ← gradient · gelu'(pre)`.
+    pub fn gelu_backward(pre: &[f32], gradient: &mut [f32]) {
+        for (&x, g) in pre.iter().zip(gradient) {
+            let t = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
+            let inner = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
+            *g *= 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner;
+        }
+    }
+}
+
+vectorised! {
+    /// `out ← gelu(pre)`, for a `pre` that already has its bias.
+    pub fn gelu(pre: &[f32], out: &mut [f32]) {
+        for (&x, y) in pre.iter().zip(out) {
+            let t = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
+            *y = 0.5 * x * (1.0 + t);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derivative_matches_differences() {
+        let xs: Vec<f32> = (-60..=60).map(|i| i as f32 / 10.0).collect();
+        let mut gradient = vec![1.0; xs.len()];
+        gelu_backward(&xs, &mut gradient);
+        let value = |x: f32| {
+            let x = f64::from(x);
+            0.5 * x * (1.0 + (0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x)).tanh())
+        };
+        for (&x, g) in xs.iter().zip(gradient) {
+            let difference =
+                (value(x + 1e-3) - value(x - 1e-3)) / (f64::from(x + 1e-3) - f64::from(x - 1e-3));
+            assert!(
+                (f64::from(g) - difference).abs() < 1e-4,
+                "at {x}: {g} and {difference}"
+            );
+            let (mut pre, mut out) = ([x - 0.5], [0.0]);
+            bias_gelu(&mut pre, &[0.5], &mut out);
+            assert!((f64::from(out[0]) - value(pre[0])).abs() < 1e-6);
+        }
+    }
+}

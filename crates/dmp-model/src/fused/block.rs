@@ -1,0 +1,187 @@
+//! The DiT block as one node.
+
+use std::sync::Arc;
+
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn_flex::{Flex, FlexTensor};
+use dmp_kernels::block::{BlockShape, BlockWeights, Saved, Wanted, block_backward, block_forward};
+
+use super::FusedBackend;
+use super::flex::{tensor, values};
+
+/// What a block takes, in the order of [`FusedBackend::dit_block`], contiguous.
+#[derive(Debug, Clone)]
+pub(super) struct Operands {
+    tensors: [FlexTensor; 10],
+    shape: BlockShape,
+}
+
+impl Operands {
+    pub(super) fn new(tensors: [FlexTensor; 10], heads: usize) -> Self {
+        let tensors = tensors.map(|tensor| tensor.to_contiguous());
+        let x = tensors[0].layout().shape();
+        let hidden = tensors[6].layout().shape()[1];
+        let shape = BlockShape {
+            batch: x[0],
+            tokens: x[1],
+            width: x[2],
+            heads,
+            hidden,
+        };
+        Self { tensors, shape }
+    }
+
+    fn weights(&self) -> BlockWeights<'_> {
+        let [
+            _,
+            _,
+            qkv,
+            qkv_bias,
+            proj,
+            proj_bias,
+            fc1,
+            fc1_bias,
+            fc2,
+            fc2_bias,
+        ] = &self.tensors;
+        BlockWeights {
+            qkv: values(qkv),
+            qkv_bias: values(qkv_bias),
+            proj: values(proj),
+            proj_bias: values(proj_bias),
+            fc1: values(fc1),
+            fc1_bias: values(fc1_bias),
+            fc2: values(fc2),
+            fc2_bias: values(fc2_bias),
+        }
+    }
+
+    pub(super) fn forward(&self, saved: Option<&mut Saved>) -> FlexTensor {
+        let mut out = vec![0.0; self.shape.len()];
+        block_forward(
+            &self.shape,
+            &self.weights(),
+            values(&self.tensors[1]),
+            values(&self.tensors[0]),
+            &mut out,
+            saved,
+        );
+        tensor(out, [self.shape.batch, self.shape.tokens, self.shape.width])
+    }
+}
+
+#[derive(Debug)]
+struct BlockNode;
+
+#[derive(Debug, Clone)]
+struct State {
+    operands: Operands,
+    saved: Arc<Saved>,
+    wanted: Wanted,
+}
+
+impl Backward<Flex, 10> for BlockNode {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 10>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dout = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let State {
+            operands,
+            saved,
+            wanted,
+        } = ops.state;
+        let (x, modulation) = (values(&operands.tensors[0]), values(&operands.tensors[1]));
+        let computed = block_backward(
+            &operands.shape,
+            &operands.weights(),
+            modulation,
+            x,
+            &saved,
+            values(&dout),
+            wanted,
+        );
+        let weights = computed.weights.unwrap_or_default();
+        let all = [
+            computed.x,
+            computed.modulation,
+            weights.qkv,
+            weights.qkv_bias,
+            weights.proj,
+            weights.proj_bias,
+            weights.fc1,
+            weights.fc1_bias,
+            weights.fc2,
+            weights.fc2_bias,
+        ];
+        for ((parent, gradient), operand) in ops.parents.into_iter().zip(all).zip(&operands.tensors)
+        {
+            if let Some(parent) = parent {
+                grads.register::<Flex>(
+                    parent.id,
+                    tensor(gradient, operand.layout().shape().to_vec()),
+                );
+            }
+        }
+    }
+}
+
+impl<C: CheckpointStrategy> FusedBackend for Autodiff<Flex, C> {
+    fn dit_block(
+        x: FloatTensor<Self>,
+        modulation: FloatTensor<Self>,
+        qkv: FloatTensor<Self>,
+        qkv_bias: FloatTensor<Self>,
+        proj: FloatTensor<Self>,
+        proj_bias: FloatTensor<Self>,
+        fc1: FloatTensor<Self>,
+        fc1_bias: FloatTensor<Self>,
+        fc2: FloatTensor<Self>,
+        fc2_bias: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let all = [
+            x, modulation, qkv, qkv_bias, proj, proj_bias, fc1, fc1_bias, fc2, fc2_bias,
+        ];
+        let wanted = Wanted {
+            modulation: all[1].is_tracked(),
+            weights: all[2..].iter().any(|weight| weight.is_tracked()),
+        };
+        let nodes = std::array::from_fn(|i| all[i].node());
+        let operands = Operands::new(all.map(|operand| operand.into_primitive()), heads);
+        match BlockNode.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let mut saved = Saved::new(&operands.shape, wanted.modulation);
+                let out = operands.forward(Some(&mut saved));
+                prep.finish(
+                    State {
+                        operands,
+                        saved: Arc::new(saved),
+                        wanted,
+                    },
+                    out,
+                )
+            }
+            OpsKind::UnTracked(prep) => prep.finish(operands.forward(None)),
+        }
+    }
+
+    fn prompt_add(
+        x: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        prompts: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        super::prompt::prompt_add::<C>(x, mask, prompts)
+    }
+
+    fn norm_modulate(
+        x: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        super::norm::norm_modulate::<C>(x, shift, scale)
+    }
+}

@@ -4,7 +4,7 @@
 use gemm::Parallelism;
 
 use crate::matmul::{Store, View, matmul};
-use crate::simd::{exp, sum2};
+use crate::simd::{exp, max, sum2};
 use crate::vectorised;
 
 /// Sizes of one image's attention.
@@ -138,7 +138,7 @@ vectorised! {
     /// Softmax of each row of length `n`, in place.
     fn softmax_rows(scores: &mut [f32], n: usize) {
         for row in scores.chunks_exact_mut(n) {
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let max = max(row);
             row.iter_mut().for_each(|x| *x = exp(*x - max));
             let inverse = 1.0 / sum2(row, row, |x, _| x);
             row.iter_mut().for_each(|x| *x *= inverse);

@@ -1,10 +1,17 @@
-//! GELU in its tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))), and its derivative.
+//! GELU in its tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) = x·σ(2√(2/π)(x + 0.044715x³)), and its
+//! derivative.
 
-use crate::simd::tanh;
+use crate::simd::sigmoid;
 use crate::vectorised;
 
-const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
 const CUBIC: f32 = 0.044_715;
+
+/// σ(2√(2/π)(x + 0.044715x³)).
+#[inline(always)]
+fn share(x: f32) -> f32 {
+    sigmoid(TWO_SQRT_2_OVER_PI * x * (1.0 + CUBIC * x * x))
+}
 
 vectorised! {
     /// `pre ← pre + bias` (bias repeated for each row), `out ← gelu(pre)`.
@@ -12,8 +19,7 @@ vectorised! {
         for (pre, out) in pre.chunks_exact_mut(bias.len()).zip(out.chunks_exact_mut(bias.len())) {
             for ((x, b), y) in pre.iter_mut().zip(bias).zip(out) {
                 *x += b;
-                let t = tanh(SQRT_2_OVER_PI * (*x + CUBIC * *x * *x * *x));
-                *y = 0.5 * *x * (1.0 + t);
+                *y = *x * share(*x);
             }
         }
     }
@@ -23,9 +29,9 @@ vectorised! {
     /// `gradient ← gradient · gelu'(pre)`.
     pub fn gelu_backward(pre: &[f32], gradient: &mut [f32]) {
         for (&x, g) in pre.iter().zip(gradient) {
-            let t = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
-            let inner = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
-            *g *= 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner;
+            let s = share(x);
+            let slope = TWO_SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
+            *g *= s + x * s * (1.0 - s) * slope;
         }
     }
 }
@@ -34,8 +40,7 @@ vectorised! {
     /// `out ← gelu(pre)`, for a `pre` that already has its bias.
     pub fn gelu(pre: &[f32], out: &mut [f32]) {
         for (&x, y) in pre.iter().zip(out) {
-            let t = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
-            *y = 0.5 * x * (1.0 + t);
+            *y = x * share(x);
         }
     }
 }

@@ -94,16 +94,18 @@ pub(crate) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     total
 }
 
-/// eˣ to about 2 units in the last place, without branches; 0 below -87.
+/// eˣ to about 2 units in the last place, without branches, for x clamped to ±87.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    let x = x.clamp(-87.3, 88.3);
-    // Adding and taking away 1.5·2²³ rounds to an integer.
-    let magic = 12_582_912.0f32;
-    let n = (x * LOG2_E + magic) - magic;
+    // Adding 1.5·2²³ rounds to an integer n and leaves it in the low bits.
+    const MAGIC: f32 = 12_582_912.0;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 87.0 { 87.0 } else { x };
+    let rounded = x * LOG2_E + MAGIC;
+    let n = rounded - MAGIC;
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
     let p = 1.987_569_1e-4f32;
     let p = p * r + 1.398_199_9e-3;
@@ -112,16 +114,28 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p * r + 1.666_666_6e-1;
     let p = p * r + 5.000_000_1e-1;
     let y = (p * r * r + r) + 1.0;
-    let scale = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    // 2ⁿ: n + 127 moved to the exponent's place.
+    let scale = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
     y * scale
 }
 
-/// tanh x through [`exp`].
+/// 1/(1 + e⁻ˣ).
 #[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
-    let e = exp(-2.0 * x.abs());
-    let y = (1.0 - e) / (1.0 + e);
-    y.copysign(x)
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// The largest value.
+#[inline(always)]
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
 }
 
 #[cfg(test)]
@@ -129,17 +143,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_and_tanh_follow_the_standard_library() {
+    fn exp_and_sigmoid_follow_the_standard_library() {
         for i in -8700..=8700 {
             let x = i as f32 / 100.0;
             let want = f64::from(x).exp();
             assert!((f64::from(exp(x)) / want - 1.0).abs() < 3e-7, "exp {x}");
-            let want = f64::from(x / 10.0).tanh();
-            assert!(
-                (f64::from(tanh(x / 10.0)) - want).abs() < 2e-7,
-                "tanh {}",
-                x / 10.0
-            );
+            let want = 1.0 / (1.0 + (-f64::from(x)).exp());
+            assert!((f64::from(sigmoid(x)) - want).abs() < 2e-7, "sigmoid {x}");
+        }
+    }
+
+    #[test]
+    fn the_largest_is_found_wherever_it_is() {
+        for at in [0, 5, 15, 16, 31, 36] {
+            let mut values = [-3.0f32; 37];
+            values[at] = -1.0;
+            assert_eq!(max(&values), -1.0, "at {at}");
         }
     }
 

@@ -14,6 +14,7 @@
 //! scalars from these tables, so a schedule is computed once, in double precision, in one place.
 
 pub mod diffusion;
+pub mod entropy;
 pub mod frechet;
 pub mod moments;
 mod normal;

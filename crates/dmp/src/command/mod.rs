@@ -1,0 +1,3 @@
+//! One module a command; none knows another.
+
+pub mod pretrain;

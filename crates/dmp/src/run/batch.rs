@@ -1,0 +1,168 @@
+//! What a training step sees, drawn on a thread of its own so that the step never waits.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use dmp_math::seed::{Purpose, stream};
+use dmp_model::loss::NoisedBatch;
+use dmp_model::patch::GateNoise;
+
+use crate::data::{BatchIndices, DataError, Dataset};
+
+/// What is drawn for each step. Everything random is a function of the seed and the image's draw number,
+/// whatever the batch size.
+#[derive(Debug, Clone)]
+pub struct DrawPlan {
+    /// Seed of every stream.
+    pub seed: u64,
+    /// Images a step.
+    pub batch: usize,
+    /// Steps of the diffusion, drawn uniformly.
+    pub diffusion_steps: usize,
+    /// Whether images are mirrored at random.
+    pub flip: bool,
+    /// Label dropout: its probability and the label it puts.
+    pub label_dropout: Option<(f64, usize)>,
+    /// Whether labels are used at all; if not each is 0.
+    pub labelled: bool,
+    /// Blocks and prompts of the gate noise.
+    pub gate: Option<(usize, usize)>,
+}
+
+/// One batch in host memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostBatch {
+    shape: [usize; 4],
+    images: Vec<f32>,
+    noise: Vec<f32>,
+    steps: Vec<usize>,
+    /// Label of each image.
+    pub labels: Vec<usize>,
+    gate_noise: Option<(Vec<f32>, [usize; 3])>,
+}
+
+impl HostBatch {
+    /// Images, noise and steps on a device.
+    pub fn noised(&self, device: &Device) -> NoisedBatch {
+        let tensor = |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), self.shape), device);
+        NoisedBatch { x_start: tensor(&self.images), noise: tensor(&self.noise), steps: self.steps.clone() }
+    }
+
+    /// The gate's noise on a device.
+    pub fn gate_noise(&self, device: &Device) -> Option<GateNoise> {
+        let (values, shape) = self.gate_noise.as_ref()?;
+        Some(GateNoise(Tensor::from_data(TensorData::new(values.clone(), *shape), device)))
+    }
+}
+
+impl DrawPlan {
+    /// The batch of one step.
+    fn draw(&self, data: &Dataset, order: &mut BatchIndices, step: u64) -> HostBatch {
+        let picked = order.step(step);
+        let size = data.shape().len();
+        let count = picked.indices.len();
+        let flips = if self.flip { picked.flips(self.seed) } else { vec![false; count] };
+        let mut images = vec![0.0; count * size];
+        data.fill_batch(&picked.indices, &flips, &mut images);
+        let mut noise = vec![0.0; count * size];
+        let (mut steps, mut labels) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for ((draw, &index), noise) in picked.draws.clone().zip(&picked.indices).zip(noise.chunks_mut(size)) {
+            stream(self.seed, Purpose::Noise, draw).fill_normal(noise);
+            steps.push(stream(self.seed, Purpose::Time, draw).below(self.diffusion_steps as u64) as usize);
+            labels.push(self.label(data.labels()[index] as usize, draw));
+        }
+        let gate_noise = self.gate.map(|(blocks, prompts)| {
+            let mut values = vec![0.0; blocks * count * prompts];
+            let mut one = vec![0.0; blocks * prompts];
+            for (image, draw) in picked.draws.clone().enumerate() {
+                stream(self.seed, Purpose::GateNoise, draw).fill_normal(&mut one);
+                for (block, row) in one.chunks(prompts).enumerate() {
+                    values[(block * count + image) * prompts..][..prompts].copy_from_slice(row);
+                }
+            }
+            (values, [blocks, count, prompts])
+        });
+        let shape = data.shape();
+        HostBatch { shape: [count, shape.channels, shape.height, shape.width], images, noise, steps, labels, gate_noise }
+    }
+
+    fn label(&self, label: usize, draw: u64) -> usize {
+        if !self.labelled {
+            return 0;
+        }
+        let Some((probability, null)) = self.label_dropout else { return label };
+        let mut uniform = [0.0];
+        stream(self.seed, Purpose::LabelDrop, draw).fill_uniform(&mut uniform);
+        if f64::from(uniform[0]) < probability { null } else { label }
+    }
+}
+
+/// Batches in order, drawn ahead.
+pub struct Prefetch {
+    batches: Receiver<HostBatch>,
+}
+
+impl Prefetch {
+    /// Draws the batches of `steps` ahead of their use.
+    pub fn start(plan: DrawPlan, data: Dataset, steps: std::ops::Range<u64>) -> Result<Self, DataError> {
+        let mut order = BatchIndices::new(data.len(), plan.batch, plan.seed)?;
+        let (sender, batches) = sync_channel(2);
+        std::thread::spawn(move || {
+            for step in steps {
+                // The receiver is gone when training has stopped.
+                if sender.send(plan.draw(&data, &mut order, step)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { batches })
+    }
+}
+
+impl Iterator for Prefetch {
+    type Item = HostBatch;
+
+    fn next(&mut self) -> Option<HostBatch> {
+        self.batches.recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(batch: usize) -> DrawPlan {
+        DrawPlan { seed: 3, batch, diffusion_steps: 1000, flip: true, label_dropout: Some((0.5, 9)), labelled: true, gate: Some((2, 3)) }
+    }
+
+    fn data() -> Dataset {
+        let shape = crate::data::ImageShape { channels: 1, height: 2, width: 2 };
+        Dataset::new((0..40).collect(), (0..10).map(|i| i % 4).collect(), shape, 4).unwrap()
+    }
+
+    /// Eight draws in one batch or in two: every image, noise, step and label is the same.
+    #[test]
+    fn an_images_draw_does_not_depend_on_the_batch_size() {
+        let mut large = Prefetch::start(plan(8), data(), 0..1).unwrap();
+        let mut small = Prefetch::start(plan(4), data(), 0..2).unwrap();
+        let (all, first, second) = (large.next().unwrap(), small.next().unwrap(), small.next().unwrap());
+        assert_eq!(all.images, [first.images.clone(), second.images.clone()].concat());
+        assert_eq!(all.noise, [first.noise.clone(), second.noise.clone()].concat());
+        assert_eq!(all.steps, [first.steps.clone(), second.steps.clone()].concat());
+        assert_eq!(all.labels, [first.labels.clone(), second.labels.clone()].concat());
+        let gate = |batch: &HostBatch, block: usize| {
+            let (values, [_, count, prompts]) = batch.gate_noise.clone().unwrap();
+            values[block * count * prompts..][..count * prompts].to_vec()
+        };
+        assert_eq!(gate(&all, 1), [gate(&first, 1), gate(&second, 1)].concat());
+    }
+
+    #[test]
+    fn a_resumed_run_draws_what_an_uninterrupted_one_would() {
+        let whole: Vec<HostBatch> = Prefetch::start(plan(4), data(), 0..6).unwrap().collect();
+        let resumed: Vec<HostBatch> = Prefetch::start(plan(4), data(), 3..6).unwrap().collect();
+        assert_eq!(whole[3..], resumed);
+        let labels: Vec<usize> = whole.iter().flat_map(|batch| batch.labels.clone()).collect();
+        assert!(labels.contains(&9) && labels.iter().any(|&label| label < 4), "{labels:?}");
+    }
+}

@@ -1,0 +1,42 @@
+//! Ctrl-C: the first one asks the work to stop at the next good moment, the second one kills.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the user has asked to stop.
+#[derive(Debug, Clone)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Listens for Ctrl-C (and SIGTERM) from now on; every call shares one listener.
+    pub fn listen() -> Self {
+        static LISTENER: OnceLock<Interrupt> = OnceLock::new();
+        LISTENER
+            .get_or_init(|| {
+                let asked = Arc::new(AtomicBool::new(false));
+                let flag = asked.clone();
+                let installed = ctrlc::set_handler(move || {
+                    if flag.swap(true, Ordering::SeqCst) {
+                        std::process::exit(130);
+                    }
+                    eprintln!("\nstopping at the next step; press Ctrl-C again to stop at once");
+                });
+                if let Err(error) = installed {
+                    tracing::warn!("Ctrl-C will stop without saving: {error}");
+                }
+                Interrupt(asked)
+            })
+            .clone()
+    }
+
+    /// One that never asks, for tests.
+    pub fn never() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+
+    /// Whether to stop.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}

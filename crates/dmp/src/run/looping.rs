@@ -1,0 +1,81 @@
+//! The loop that every training shares: steps, statistics, checkpoints, interruption.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::{HostBatch, Interrupt, RunDir, StepRecord, Window, progress_bar};
+
+/// Something that learns from batches and can be put down and taken up again.
+pub trait Trainee {
+    /// Takes one step; `step` counts from 0.
+    fn step(&mut self, step: u64, batch: &HostBatch) -> Result<StepRecord>;
+
+    /// Writes everything needed to go on exactly into an empty folder.
+    fn save(&self, folder: &Path) -> Result<()>;
+}
+
+/// How long and how often.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// Steps already done.
+    pub done: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Images a step.
+    pub batch: usize,
+    /// Steps between lines of statistics.
+    pub log_every: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints at multiples of this are never removed.
+    pub keep_every: Option<u64>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// The user stopped it after this many; a checkpoint is there.
+    Stopped(u64),
+}
+
+/// Runs `trainee` over `batches` to the end of the plan, or until `interrupt`.
+pub fn run(plan: &RunPlan, directory: &RunDir, trainee: &mut impl Trainee, mut batches: impl Iterator<Item = HostBatch>, interrupt: &Interrupt) -> Result<Outcome> {
+    let bar = progress_bar(plan.steps, plan.done, "steps").with_prefix("training");
+    let mut window = Window::default();
+    let mut since = Instant::now();
+    for step in plan.done..plan.steps {
+        let Some(batch) = batches.next() else {
+            anyhow::bail!("the data ended at step {step}; this is a fault of the program, please report it");
+        };
+        let record = trainee.step(step, &batch)?;
+        anyhow::ensure!(
+            record.loss.is_finite(),
+            "the loss is {} at step {step}; lower the learning rate, or clip gradients, and go on from the last checkpoint",
+            record.loss
+        );
+        window.push(record);
+        let done = step + 1;
+        bar.inc(1);
+        if (done.is_multiple_of(plan.log_every) || done == plan.steps)
+            && let Some(line) = window.take(done, plan.batch, since.elapsed().as_secs_f64())
+        {
+            bar.set_message(format!("loss {:.4}", line.mean.loss));
+            directory.append_stats(&line)?;
+            since = Instant::now();
+        }
+        let stop = interrupt.asked() && done < plan.steps;
+        if done.is_multiple_of(plan.checkpoint_every) || done == plan.steps || stop {
+            directory.save_checkpoint(done, plan.keep_every, |folder| trainee.save(folder))?;
+        }
+        if stop {
+            bar.abandon();
+            return Ok(Outcome::Stopped(done));
+        }
+    }
+    bar.finish_and_clear();
+    Ok(Outcome::Finished)
+}

@@ -1,0 +1,15 @@
+//! Long runs: the run directory, the loop with checkpoints and statistics, progress and interruption.
+
+mod batch;
+mod directory;
+mod interrupt;
+mod looping;
+mod progress;
+mod stats;
+
+pub use batch::{DrawPlan, HostBatch, Prefetch};
+pub use directory::{RunDir, RunDirError};
+pub use interrupt::Interrupt;
+pub use looping::{Outcome, RunPlan, Trainee, run};
+pub use progress::{progress_bar, spinner};
+pub use stats::{Line, StepRecord, Window};

@@ -26,7 +26,10 @@ pub fn build(folder: &Path) -> Result<Vec<u8>> {
     let bytes = train::train(&data, &(0..data.labels.len()).collect::<Vec<_>>())?;
     let test = source::test(folder)?;
     let all: Vec<usize> = (0..test.labels.len()).collect();
-    println!("test accuracy {:.2} %", 100.0 * accuracy(&bytes, &test, &all)?);
+    println!(
+        "test accuracy {:.2} %",
+        100.0 * accuracy(&bytes, &test, &all)?
+    );
     Ok(bytes)
 }
 

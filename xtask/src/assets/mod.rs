@@ -7,7 +7,11 @@ use clap::ValueEnum;
 
 mod features;
 mod images;
+mod notice;
 mod source;
+mod statistics;
+
+const FEATURES: &str = "features.safetensors";
 
 /// What to rebuild, and from where.
 #[derive(clap::Args)]
@@ -27,35 +31,63 @@ enum Asset {
     Images,
     /// The feature network: about ten minutes
     Features,
-    /// Train the feature network without some training images and test it on those; writes nothing
-    FeaturesCheck,
+    /// Mean and covariance of the network's features
+    Statistics,
     /// Everything, in order
     All,
+    /// Train the feature network without some training images and test it on those; writes nothing
+    FeaturesCheck,
 }
 
 /// Rebuilds the chosen assets in the workspace's `assets/`.
 pub fn run(args: &Args) -> Result<()> {
-    if matches!(args.asset, Asset::Images | Asset::All) {
-        write(
-            "fashion.png",
-            &images::encode(&source::train(&args.source)?)?,
-        )?;
+    let Args { asset, source } = args;
+    match asset {
+        Asset::Images => images(source),
+        Asset::Features => features(source),
+        Asset::Statistics => statistics(source),
+        Asset::All => images(source)
+            .and_then(|()| features(source))
+            .and_then(|()| statistics(source)),
+        Asset::FeaturesCheck => features::check(source),
     }
-    if args.asset == Asset::FeaturesCheck {
-        features::check(&args.source)?;
+}
+
+fn images(source: &Path) -> Result<()> {
+    write("fashion.png", &images::encode(&source::train(source)?)?)
+}
+
+fn features(source: &Path) -> Result<()> {
+    write(FEATURES, &features::build(source)?)
+}
+
+fn statistics(source: &Path) -> Result<()> {
+    let network = read(FEATURES)?;
+    write(
+        "statistics.safetensors",
+        &statistics::build(source, &network)?,
+    )
+}
+
+/// Writes one asset and brings `NOTICE` up to date.
+fn write(name: &str, bytes: &[u8]) -> Result<()> {
+    let notice = String::from_utf8(read("NOTICE")?).context("assets/NOTICE is no text")?;
+    let notice = notice::record(&notice, name, bytes)?;
+    for (name, bytes) in [(name, bytes), ("NOTICE", notice.as_bytes())] {
+        let path = asset_path(name);
+        std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if matches!(args.asset, Asset::Features | Asset::All) {
-        write("features.safetensors", &features::build(&args.source)?)?;
-    }
+    println!("assets/{name}: {} bytes", bytes.len());
     Ok(())
 }
 
-/// Writes one asset and says how large it is.
-fn write(name: &str, bytes: &[u8]) -> Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+fn read(name: &str) -> Result<Vec<u8>> {
+    let path = asset_path(name);
+    std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn asset_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../assets")
-        .join(name);
-    std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("assets/{name}: {} bytes", bytes.len());
-    Ok(())
+        .join(name)
 }

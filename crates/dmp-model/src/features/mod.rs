@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`fashion`] | a small CNN for 28 × 28 grey images: 128 features, 10 classes |
-//! | `weights` | its safetensors file, read strictly |
+//! | `weights` | its safetensors file, read strictly by `checkpoint` |
 
 pub mod fashion;
 mod weights;

@@ -1,8 +1,13 @@
 //! What is embedded in the binary: a dataset and what to measure samples with, so that `dmp demo` needs no
 //! download. Sources, licences and hashes are in `assets/NOTICE`.
 
+use burn::tensor::Device;
+use dmp_math::moments::Gaussian;
+use dmp_model::features::{FashionCnn, FeatureError};
 use image::ImageFormat;
+use sha2::{Digest, Sha256};
 
+use super::statistics::{self, Split, StatisticsError};
 use super::{DataError, Dataset, ImageShape};
 
 /// Images of each class among the embedded ones: the first of Fashion-MNIST's training images.
@@ -18,6 +23,27 @@ pub const SHAPE: ImageShape = ImageShape {
 
 /// 20 000 images as one grey picture: row of images = class, column = number within the class.
 const IMAGES: &[u8] = include_bytes!("../../../../assets/fashion.png");
+
+/// The classifier whose hidden layer distances are measured in.
+const FEATURES: &[u8] = include_bytes!("../../../../assets/features.safetensors");
+/// Mean and covariance of the features of three sets of images.
+const STATISTICS: &[u8] = include_bytes!("../../../../assets/statistics.safetensors");
+
+/// The embedded feature network.
+///
+/// # Errors
+/// When the embedded file is of another network, which tests rule out.
+pub fn features(device: &Device) -> Result<FashionCnn, FeatureError> {
+    FashionCnn::from_safetensors(FEATURES, device)
+}
+
+/// Mean and covariance of the embedded network's features over `split`.
+///
+/// # Errors
+/// When the embedded file is malformed or of another network's features, which tests rule out.
+pub fn statistics(split: Split) -> Result<Gaussian, StatisticsError> {
+    statistics::read(STATISTICS, split, &hex(&Sha256::digest(FEATURES)))
+}
 
 /// The embedded images in class order: image i is of class i / 2 000.
 ///
@@ -56,38 +82,10 @@ fn cut(montage: &[u8], shape: ImageShape, columns: usize) -> Vec<u8> {
     pixels
 }
 
-#[cfg(test)]
-mod tests {
-    use sha2::{Digest, Sha256};
-
-    use super::*;
-
-    // The hash is of the published pixels, put together by another program than `cargo xtask`.
-    #[test]
-    fn the_embedded_images_are_the_published_ones() {
-        let data = images().unwrap();
-        assert_eq!((data.len(), data.num_classes()), (20_000, 10));
-        let mut sha256 = Sha256::new();
-        (0..data.len()).for_each(|index| sha256.update(data.image(index)));
-        let hex: String = sha256
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(
-            hex,
-            "d46f1c3f46046045ec1c765199e768eb979293d96e4a55081d0c0c9b84708467"
-        );
-    }
-
-    #[test]
-    fn a_montage_is_cut_image_by_image() {
-        let shape = ImageShape {
-            channels: 1,
-            height: 2,
-            width: 2,
-        };
-        let montage = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15];
-        assert_eq!(cut(&montage, shape, 2), (0..16).collect::<Vec<u8>>());
-    }
+/// Lower-case hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

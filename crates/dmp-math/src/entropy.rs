@@ -6,7 +6,12 @@ pub fn normalised_entropy(mask: &[f32]) -> f64 {
     if mask.len() < 2 {
         return 1.0;
     }
-    let entropy: f64 = mask.iter().map(|&m| f64::from(m)).filter(|m| *m > 0.0).map(|m| -m * m.ln()).sum();
+    let entropy: f64 = mask
+        .iter()
+        .map(|&m| f64::from(m))
+        .filter(|m| *m > 0.0)
+        .map(|m| -m * m.ln())
+        .sum();
     entropy / (mask.len() as f64).ln()
 }
 

@@ -2,7 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::command::demo::DemoArgs;
+use crate::command::eval::EvalArgs;
+use crate::command::inspect::InspectArgs;
 use crate::command::pretrain::PretrainArgs;
+use crate::command::sample::SampleArgs;
+use crate::command::train::TrainArgs;
 
 /// Make a converged, frozen diffusion model better with a patch of a few megabytes
 #[derive(Debug, Parser)]
@@ -16,6 +21,16 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Patch the embedded model, and measure it before and after
+    Demo(DemoArgs),
+    /// Train a patch on a frozen backbone
+    Train(TrainArgs),
+    /// Draw images from a model, with or without a patch
+    Sample(SampleArgs),
+    /// Sample from a model and measure the images
+    Eval(EvalArgs),
+    /// Show what a patch or a backbone file holds
+    Inspect(InspectArgs),
     /// Train a backbone from scratch
     Pretrain(PretrainArgs),
 }

@@ -6,10 +6,13 @@
 pub mod cli;
 pub mod command;
 pub mod data;
+pub mod evaluate;
+pub mod gate_view;
 pub mod models;
 pub mod output;
 pub mod report;
 pub mod run;
+pub mod sampling;
 pub mod train;
 
 /// Steps of the diffusion every model here is trained with.
@@ -17,7 +20,9 @@ pub const DIFFUSION_STEPS: usize = 1000;
 
 /// Today's date (UTC), `YYYY-MM-DD`.
 pub fn today() -> String {
-    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     civil_date((seconds / 86_400) as i64)
 }
 
@@ -26,11 +31,16 @@ fn civil_date(days: i64) -> String {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }
@@ -39,7 +49,11 @@ fn civil_date(days: i64) -> String {
 mod tests {
     #[test]
     fn civil_dates() {
-        for (days, date) in [(0, "1970-01-01"), (19_782, "2024-02-29"), (20_780, "2026-11-23")] {
+        for (days, date) in [
+            (0, "1970-01-01"),
+            (19_782, "2024-02-29"),
+            (20_780, "2026-11-23"),
+        ] {
             assert_eq!(super::civil_date(days), date);
         }
     }

@@ -69,7 +69,8 @@ impl Modulation {
 }
 
 impl DitBlock {
-    pub(super) fn zeroed(config: &DitConfig, device: &Device) -> Self {
+    /// A block of zeros, for strict loading to fill.
+    pub fn zeroed(config: &DitConfig, device: &Device) -> Self {
         let d = config.hidden_size;
         let hidden = config.mlp_hidden_size();
         Self {
@@ -100,6 +101,11 @@ impl DitBlock {
     /// tokens `[B, N, D]`, SiLU of the conditioning `[B, D]` → tokens `[B, N, D]`.
     pub fn forward(&self, x: Tensor<3>, activated: Tensor<2>) -> Tensor<3> {
         let modulation = self.adaln_modulation_1.forward(activated);
+        self.modulated(x, modulation)
+    }
+
+    /// The block given its modulation `[B, 6·D]`: fused where it can be, else [`Self::reference`].
+    pub fn modulated(&self, x: Tensor<3>, modulation: Tensor<2>) -> Tensor<3> {
         match self.tensors() {
             Some(weights) if fused::available(&x.device()) => {
                 fused::dit_block(x, modulation, weights, self.attn.heads)

@@ -1,3 +1,8 @@
 //! One module a command; none knows another.
 
+pub mod demo;
+pub mod eval;
+pub mod inspect;
 pub mod pretrain;
+pub mod sample;
+pub mod train;

@@ -17,7 +17,9 @@ use crate::train::{BackboneSettings, BackboneTrainee, Decay};
 
 /// Train a backbone from scratch; rerun the same command to go on with an interrupted run
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dmp pretrain --data demo --out runs/base --hidden-size 128 --depth 6 --num-heads 4 --steps 20000")]
+#[command(
+    after_help = "Example:\n  dmp pretrain --data demo --out runs/base --hidden-size 128 --depth 6 --num-heads 4 --steps 20000"
+)]
 pub struct PretrainArgs {
     /// What to train on: 'demo' is the embedded Fashion-MNIST
     #[arg(long, default_value = "demo")]
@@ -136,7 +138,9 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
         data.len(),
         settings.steps
     );
-    let from = checkpoint.as_ref().map(|(step, folder)| (*step, folder.as_path()));
+    let from = checkpoint
+        .as_ref()
+        .map(|(step, folder)| (*step, folder.as_path()));
     let mut trainee = BackboneTrainee::new(&settings, from, device)?;
     let batches = Prefetch::start(settings.draw_plan(), data, done..settings.steps)?;
     let plan = RunPlan {
@@ -147,7 +151,13 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
         checkpoint_every: args.checkpoint_every,
         keep_every: args.keep_every,
     };
-    match run(&plan, &directory, &mut trainee, batches, &Interrupt::listen())? {
+    match run(
+        &plan,
+        &directory,
+        &mut trainee,
+        batches,
+        &Interrupt::listen(),
+    )? {
         Outcome::Stopped(step) => {
             eprintln!("stopped after step {step}; run the same command to go on");
             std::process::exit(130);

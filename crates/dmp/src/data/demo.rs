@@ -7,7 +7,9 @@ use dmp_model::features::{FashionCnn, FeatureError};
 use image::ImageFormat;
 use sha2::{Digest, Sha256};
 
-use super::statistics::{self, Split, StatisticsError};
+use super::statistics::{self, StatisticsError};
+
+pub use super::statistics::Split;
 use super::{DataError, Dataset, ImageShape};
 
 /// Images of each class among the embedded ones: the first of Fashion-MNIST's training images.
@@ -23,6 +25,9 @@ pub const SHAPE: ImageShape = ImageShape {
 
 /// 20 000 images as one grey picture: row of images = class, column = number within the class.
 const IMAGES: &[u8] = include_bytes!("../../../../assets/fashion.png");
+
+/// The converged, class-conditional backbone that `--model demo` names: a file of [`dmp_model::checkpoint`].
+pub const BACKBONE: &[u8] = include_bytes!("../../../../assets/backbone.safetensors");
 
 /// The classifier whose hidden layer distances are measured in.
 const FEATURES: &[u8] = include_bytes!("../../../../assets/features.safetensors");

@@ -15,16 +15,19 @@ mod axis;
 pub mod chart;
 mod colourbar;
 mod colourmap;
+pub mod demo;
 mod frame;
 pub mod grid;
 pub mod heatmap;
 pub mod html;
 mod legend;
 mod picture;
+mod stack;
 mod svg;
 pub mod table;
 
 pub use picture::Png;
+pub use stack::stack;
 pub use svg::Svg;
 
 use thiserror::Error;

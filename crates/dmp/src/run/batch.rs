@@ -44,14 +44,23 @@ pub struct HostBatch {
 impl HostBatch {
     /// Images, noise and steps on a device.
     pub fn noised(&self, device: &Device) -> NoisedBatch {
-        let tensor = |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), self.shape), device);
-        NoisedBatch { x_start: tensor(&self.images), noise: tensor(&self.noise), steps: self.steps.clone() }
+        let tensor = |values: &[f32]| {
+            Tensor::from_data(TensorData::new(values.to_vec(), self.shape), device)
+        };
+        NoisedBatch {
+            x_start: tensor(&self.images),
+            noise: tensor(&self.noise),
+            steps: self.steps.clone(),
+        }
     }
 
     /// The gate's noise on a device.
     pub fn gate_noise(&self, device: &Device) -> Option<GateNoise> {
         let (values, shape) = self.gate_noise.as_ref()?;
-        Some(GateNoise(Tensor::from_data(TensorData::new(values.clone(), *shape), device)))
+        Some(GateNoise(Tensor::from_data(
+            TensorData::new(values.clone(), *shape),
+            device,
+        )))
     }
 }
 
@@ -61,14 +70,25 @@ impl DrawPlan {
         let picked = order.step(step);
         let size = data.shape().len();
         let count = picked.indices.len();
-        let flips = if self.flip { picked.flips(self.seed) } else { vec![false; count] };
+        let flips = if self.flip {
+            picked.flips(self.seed)
+        } else {
+            vec![false; count]
+        };
         let mut images = vec![0.0; count * size];
         data.fill_batch(&picked.indices, &flips, &mut images);
         let mut noise = vec![0.0; count * size];
         let (mut steps, mut labels) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for ((draw, &index), noise) in picked.draws.clone().zip(&picked.indices).zip(noise.chunks_mut(size)) {
+        for ((draw, &index), noise) in picked
+            .draws
+            .clone()
+            .zip(&picked.indices)
+            .zip(noise.chunks_mut(size))
+        {
             stream(self.seed, Purpose::Noise, draw).fill_normal(noise);
-            steps.push(stream(self.seed, Purpose::Time, draw).below(self.diffusion_steps as u64) as usize);
+            steps.push(
+                stream(self.seed, Purpose::Time, draw).below(self.diffusion_steps as u64) as usize,
+            );
             labels.push(self.label(data.labels()[index] as usize, draw));
         }
         let gate_noise = self.gate.map(|(blocks, prompts)| {
@@ -83,17 +103,30 @@ impl DrawPlan {
             (values, [blocks, count, prompts])
         });
         let shape = data.shape();
-        HostBatch { shape: [count, shape.channels, shape.height, shape.width], images, noise, steps, labels, gate_noise }
+        HostBatch {
+            shape: [count, shape.channels, shape.height, shape.width],
+            images,
+            noise,
+            steps,
+            labels,
+            gate_noise,
+        }
     }
 
     fn label(&self, label: usize, draw: u64) -> usize {
         if !self.labelled {
             return 0;
         }
-        let Some((probability, null)) = self.label_dropout else { return label };
+        let Some((probability, null)) = self.label_dropout else {
+            return label;
+        };
         let mut uniform = [0.0];
         stream(self.seed, Purpose::LabelDrop, draw).fill_uniform(&mut uniform);
-        if f64::from(uniform[0]) < probability { null } else { label }
+        if f64::from(uniform[0]) < probability {
+            null
+        } else {
+            label
+        }
     }
 }
 
@@ -104,7 +137,11 @@ pub struct Prefetch {
 
 impl Prefetch {
     /// Draws the batches of `steps` ahead of their use.
-    pub fn start(plan: DrawPlan, data: Dataset, steps: std::ops::Range<u64>) -> Result<Self, DataError> {
+    pub fn start(
+        plan: DrawPlan,
+        data: Dataset,
+        steps: std::ops::Range<u64>,
+    ) -> Result<Self, DataError> {
         let mut order = BatchIndices::new(data.len(), plan.batch, plan.seed)?;
         let (sender, batches) = sync_channel(2);
         std::thread::spawn(move || {
@@ -132,12 +169,30 @@ mod tests {
     use super::*;
 
     fn plan(batch: usize) -> DrawPlan {
-        DrawPlan { seed: 3, batch, diffusion_steps: 1000, flip: true, label_dropout: Some((0.5, 9)), labelled: true, gate: Some((2, 3)) }
+        DrawPlan {
+            seed: 3,
+            batch,
+            diffusion_steps: 1000,
+            flip: true,
+            label_dropout: Some((0.5, 9)),
+            labelled: true,
+            gate: Some((2, 3)),
+        }
     }
 
     fn data() -> Dataset {
-        let shape = crate::data::ImageShape { channels: 1, height: 2, width: 2 };
-        Dataset::new((0..40).collect(), (0..10).map(|i| i % 4).collect(), shape, 4).unwrap()
+        let shape = crate::data::ImageShape {
+            channels: 1,
+            height: 2,
+            width: 2,
+        };
+        Dataset::new(
+            (0..40).collect(),
+            (0..10).map(|i| i % 4).collect(),
+            shape,
+            4,
+        )
+        .unwrap()
     }
 
     /// Eight draws in one batch or in two: every image, noise, step and label is the same.
@@ -145,11 +200,27 @@ mod tests {
     fn an_images_draw_does_not_depend_on_the_batch_size() {
         let mut large = Prefetch::start(plan(8), data(), 0..1).unwrap();
         let mut small = Prefetch::start(plan(4), data(), 0..2).unwrap();
-        let (all, first, second) = (large.next().unwrap(), small.next().unwrap(), small.next().unwrap());
-        assert_eq!(all.images, [first.images.clone(), second.images.clone()].concat());
-        assert_eq!(all.noise, [first.noise.clone(), second.noise.clone()].concat());
-        assert_eq!(all.steps, [first.steps.clone(), second.steps.clone()].concat());
-        assert_eq!(all.labels, [first.labels.clone(), second.labels.clone()].concat());
+        let (all, first, second) = (
+            large.next().unwrap(),
+            small.next().unwrap(),
+            small.next().unwrap(),
+        );
+        assert_eq!(
+            all.images,
+            [first.images.clone(), second.images.clone()].concat()
+        );
+        assert_eq!(
+            all.noise,
+            [first.noise.clone(), second.noise.clone()].concat()
+        );
+        assert_eq!(
+            all.steps,
+            [first.steps.clone(), second.steps.clone()].concat()
+        );
+        assert_eq!(
+            all.labels,
+            [first.labels.clone(), second.labels.clone()].concat()
+        );
         let gate = |batch: &HostBatch, block: usize| {
             let (values, [_, count, prompts]) = batch.gate_noise.clone().unwrap();
             values[block * count * prompts..][..count * prompts].to_vec()
@@ -162,7 +233,13 @@ mod tests {
         let whole: Vec<HostBatch> = Prefetch::start(plan(4), data(), 0..6).unwrap().collect();
         let resumed: Vec<HostBatch> = Prefetch::start(plan(4), data(), 3..6).unwrap().collect();
         assert_eq!(whole[3..], resumed);
-        let labels: Vec<usize> = whole.iter().flat_map(|batch| batch.labels.clone()).collect();
-        assert!(labels.contains(&9) && labels.iter().any(|&label| label < 4), "{labels:?}");
+        let labels: Vec<usize> = whole
+            .iter()
+            .flat_map(|batch| batch.labels.clone())
+            .collect();
+        assert!(
+            labels.contains(&9) && labels.iter().any(|&label| label < 4),
+            "{labels:?}"
+        );
     }
 }

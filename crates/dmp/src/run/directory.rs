@@ -33,7 +33,9 @@ pub enum RunDirError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// The directory holds a run with other settings.
-    #[error("{path} holds a run with other settings ({difference}); give the same settings to go on with it, or another --out")]
+    #[error(
+        "{path} holds a run with other settings ({difference}); give the same settings to go on with it, or another --out"
+    )]
     OtherRun {
         /// The directory.
         path: PathBuf,
@@ -48,15 +50,25 @@ pub enum RunDirError {
 impl RunDir {
     /// Opens or creates the directory for a run with these settings. A run begun with the same settings
     /// is gone on with; one with others is refused. Settings named in `free` may differ.
-    pub fn open(root: impl Into<PathBuf>, settings: &impl Serialize, free: &[&str]) -> Result<Self, RunDirError> {
+    pub fn open(
+        root: impl Into<PathBuf>,
+        settings: &impl Serialize,
+        free: &[&str],
+    ) -> Result<Self, RunDirError> {
         let root = root.into();
         let config = root.join("config.toml");
         let wanted = toml::to_string(settings)?;
         create_dir(&root.join("checkpoints"))?;
         if config.is_file() {
-            let found = fs::read_to_string(&config).map_err(|source| RunDirError::Io { path: config.clone(), source })?;
+            let found = fs::read_to_string(&config).map_err(|source| RunDirError::Io {
+                path: config.clone(),
+                source,
+            })?;
             if let Some(difference) = first_difference(&found, &wanted, free) {
-                return Err(RunDirError::OtherRun { path: root, difference });
+                return Err(RunDirError::OtherRun {
+                    path: root,
+                    difference,
+                });
             }
         }
         write_atomic(&config, wanted.as_bytes())?;
@@ -76,11 +88,19 @@ impl RunDir {
     /// Whole checkpoints, oldest first.
     pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>, RunDirError> {
         let folder = self.path("checkpoints");
-        let entries = fs::read_dir(&folder).map_err(|source| RunDirError::Io { path: folder.clone(), source })?;
+        let entries = fs::read_dir(&folder).map_err(|source| RunDirError::Io {
+            path: folder.clone(),
+            source,
+        })?;
         let mut found: Vec<(u64, PathBuf)> = entries
             .filter_map(|entry| {
                 let path = entry.ok()?.path();
-                let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+                let step = path
+                    .file_name()?
+                    .to_str()?
+                    .strip_prefix("step-")?
+                    .parse()
+                    .ok()?;
                 Some((step, path))
             })
             .collect();
@@ -101,7 +121,10 @@ impl RunDir {
             return Ok(());
         }
         let partial = name.with_extension("partial");
-        let io = |path: &Path, source| RunDirError::Io { path: path.to_owned(), source };
+        let io = |path: &Path, source| RunDirError::Io {
+            path: path.to_owned(),
+            source,
+        };
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(|source| io(&partial, source))?;
         }
@@ -121,7 +144,9 @@ impl RunDir {
     /// Statistics written so far.
     pub fn stats(&self) -> Vec<Line> {
         let text = fs::read_to_string(self.path("stats.jsonl")).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Forgets statistics after `step`: a resumed run writes them again.
@@ -142,22 +167,38 @@ impl RunDir {
     /// Adds a line to the statistics.
     pub fn append_stats(&self, line: &Line) -> Result<(), RunDirError> {
         let path = self.path("stats.jsonl");
-        let io = |source| RunDirError::Io { path: path.clone(), source };
+        let io = |source| RunDirError::Io {
+            path: path.clone(),
+            source,
+        };
         let json = serde_json::to_string(line).map_err(|error| io(error.into()))?;
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(io)?;
         writeln!(file, "{json}").map_err(io)
     }
 }
 
 fn create_dir(path: &Path) -> Result<(), RunDirError> {
-    fs::create_dir_all(path).map_err(|source| RunDirError::Io { path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(|source| RunDirError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The first line of `found` that `wanted` has not, but for the keys in `free`.
 fn first_difference(found: &str, wanted: &str, free: &[&str]) -> Option<String> {
     let relevant = |text: &str| -> Vec<String> {
         text.lines()
-            .filter(|line| !free.iter().any(|key| line.split('=').next().is_some_and(|name| name.trim() == *key)))
+            .filter(|line| {
+                !free.iter().any(|key| {
+                    line.split('=')
+                        .next()
+                        .is_some_and(|name| name.trim() == *key)
+                })
+            })
             .map(str::to_owned)
             .collect()
     };
@@ -186,24 +227,75 @@ mod tests {
     fn other_settings_are_refused_by_name_and_free_ones_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
-        RunDir::open(&run, &Settings { steps: 10, rate: 0.1 }, &["steps"]).unwrap();
-        RunDir::open(&run, &Settings { steps: 20, rate: 0.1 }, &["steps"]).unwrap();
-        let error = RunDir::open(&run, &Settings { steps: 20, rate: 0.2 }, &["steps"]).unwrap_err().to_string();
-        assert!(error.contains("'rate = 0.1' there, 'rate = 0.2' here"), "{error}");
+        RunDir::open(
+            &run,
+            &Settings {
+                steps: 10,
+                rate: 0.1,
+            },
+            &["steps"],
+        )
+        .unwrap();
+        RunDir::open(
+            &run,
+            &Settings {
+                steps: 20,
+                rate: 0.1,
+            },
+            &["steps"],
+        )
+        .unwrap();
+        let error = RunDir::open(
+            &run,
+            &Settings {
+                steps: 20,
+                rate: 0.2,
+            },
+            &["steps"],
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.contains("'rate = 0.1' there, 'rate = 0.2' here"),
+            "{error}"
+        );
     }
 
     #[test]
     fn checkpoints_are_whole_and_old_ones_go() {
         let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::open(folder.path(), &Settings { steps: 10, rate: 0.1 }, &[]).unwrap();
+        let run = RunDir::open(
+            folder.path(),
+            &Settings {
+                steps: 10,
+                rate: 0.1,
+            },
+            &[],
+        )
+        .unwrap();
         for step in [10, 20, 30, 40] {
-            let fill = |path: &Path| fs::write(path.join("x"), "x").map_err(|source| RunDirError::Io { path: path.into(), source });
+            let fill = |path: &Path| {
+                fs::write(path.join("x"), "x").map_err(|source| RunDirError::Io {
+                    path: path.into(),
+                    source,
+                })
+            };
             run.save_checkpoint(step, Some(20), fill).unwrap();
         }
-        let steps: Vec<u64> = run.checkpoints().unwrap().into_iter().map(|(step, _)| step).collect();
+        let steps: Vec<u64> = run
+            .checkpoints()
+            .unwrap()
+            .into_iter()
+            .map(|(step, _)| step)
+            .collect();
         assert_eq!(steps, [20, 30, 40]);
         // One that was cut off is not a checkpoint.
-        let failed = run.save_checkpoint(50, None, |path| Err(RunDirError::Io { path: path.into(), source: std::io::Error::other("full") }));
+        let failed = run.save_checkpoint(50, None, |path| {
+            Err(RunDirError::Io {
+                path: path.into(),
+                source: std::io::Error::other("full"),
+            })
+        });
         assert!(failed.is_err());
         assert_eq!(run.latest_checkpoint().unwrap().unwrap().0, 40);
     }

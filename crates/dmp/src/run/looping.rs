@@ -43,13 +43,21 @@ pub enum Outcome {
 }
 
 /// Runs `trainee` over `batches` to the end of the plan, or until `interrupt`.
-pub fn run(plan: &RunPlan, directory: &RunDir, trainee: &mut impl Trainee, mut batches: impl Iterator<Item = HostBatch>, interrupt: &Interrupt) -> Result<Outcome> {
+pub fn run(
+    plan: &RunPlan,
+    directory: &RunDir,
+    trainee: &mut impl Trainee,
+    mut batches: impl Iterator<Item = HostBatch>,
+    interrupt: &Interrupt,
+) -> Result<Outcome> {
     let bar = progress_bar(plan.steps, plan.done, "steps").with_prefix("training");
     let mut window = Window::default();
     let mut since = Instant::now();
     for step in plan.done..plan.steps {
         let Some(batch) = batches.next() else {
-            anyhow::bail!("the data ended at step {step}; this is a fault of the program, please report it");
+            anyhow::bail!(
+                "the data ended at step {step}; this is a fault of the program, please report it"
+            );
         };
         let record = trainee.step(step, &batch)?;
         anyhow::ensure!(

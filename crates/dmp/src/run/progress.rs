@@ -4,7 +4,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar of `length` units named `unit`, standing at `done`.
 pub fn progress_bar(length: u64, done: u64, unit: &str) -> ProgressBar {
-    let template = format!("{{prefix:>9}} {{wide_bar:.cyan/dim}} {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}");
+    let template = format!(
+        "{{prefix:>9}} {{wide_bar:.cyan/dim}} {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}"
+    );
     let bar = ProgressBar::new(length).with_position(done);
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━╸─"));

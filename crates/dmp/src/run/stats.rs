@@ -73,7 +73,12 @@ impl Window {
             grad_norm: mean(&|r| r.grad_norm),
         };
         let images_per_second = count * batch as f64 / seconds.max(1e-9);
-        Some(Line { step, images: step * batch as u64, mean, images_per_second })
+        Some(Line {
+            step,
+            images: step * batch as u64,
+            mean,
+            images_per_second,
+        })
     }
 }
 
@@ -84,10 +89,27 @@ mod tests {
     #[test]
     fn lines_hold_means_and_read_back() {
         let mut window = Window::default();
-        window.push(StepRecord { loss: 1.0, mse: 1.0, gate_entropy: Some(0.5), ..Default::default() });
-        window.push(StepRecord { loss: 3.0, mse: 1.0, ..Default::default() });
+        window.push(StepRecord {
+            loss: 1.0,
+            mse: 1.0,
+            gate_entropy: Some(0.5),
+            ..Default::default()
+        });
+        window.push(StepRecord {
+            loss: 3.0,
+            mse: 1.0,
+            ..Default::default()
+        });
         let line = window.take(10, 8, 2.0).unwrap();
-        assert_eq!((line.mean.loss, line.mean.gate_entropy, line.images, line.images_per_second), (2.0, Some(0.5), 80, 8.0));
+        assert_eq!(
+            (
+                line.mean.loss,
+                line.mean.gate_entropy,
+                line.images,
+                line.images_per_second
+            ),
+            (2.0, Some(0.5), 80, 8.0)
+        );
         let json = serde_json::to_string(&line).unwrap();
         assert!(!json.contains("load"), "{json}");
         assert_eq!(serde_json::from_str::<Line>(&json).unwrap(), line);

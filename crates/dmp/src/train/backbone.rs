@@ -83,19 +83,30 @@ pub struct BackboneTrainee {
 
 impl BackboneTrainee {
     /// Starts anew, or from a checkpoint's folder after `done` steps.
-    pub fn new(settings: &BackboneSettings, from: Option<(u64, &Path)>, device: &Device) -> Result<Self> {
+    pub fn new(
+        settings: &BackboneSettings,
+        from: Option<(u64, &Path)>,
+        device: &Device,
+    ) -> Result<Self> {
         let device = device.clone().autodiff();
         let mut optimizer = WholeOptimizer::new(settings.weight_decay);
         let (model, average, updates) = match from {
             None => {
                 // Through bytes, so that parameters have the identities they will have when resumed.
-                let bytes = backbone_bytes(&Dit::init(&settings.backbone, settings.seed, &device), StoredType::F32)?;
+                let bytes = backbone_bytes(
+                    &Dit::init(&settings.backbone, settings.seed, &device),
+                    StoredType::F32,
+                )?;
                 let model = load_backbone(TensorFile::from_bytes(&bytes)?, None, &device)?.model;
                 (model.clone(), model, 0)
             }
             Some((done, folder)) => {
                 optimizer = optimizer.load_state(read(&folder.join("optimizer.bin"))?)?;
-                (open(&folder.join("model.safetensors"), &device)?, open(&folder.join("ema.safetensors"), &device)?, done)
+                (
+                    open(&folder.join("model.safetensors"), &device)?,
+                    open(&folder.join("ema.safetensors"), &device)?,
+                    done,
+                )
             }
         };
         let objective = Objective {
@@ -108,7 +119,11 @@ impl BackboneTrainee {
             ema: Some(Ema::new(average, settings.ema_decay, updates)),
             optimizer,
             objective,
-            rate: RateSchedule { warmup: settings.warmup, decay: settings.decay, steps: settings.steps },
+            rate: RateSchedule {
+                warmup: settings.warmup,
+                decay: settings.decay,
+                steps: settings.steps,
+            },
             settings: settings.clone(),
             device,
         })
@@ -116,7 +131,10 @@ impl BackboneTrainee {
 
     /// The file of the averaged backbone.
     pub fn average_bytes(&self, stored: StoredType) -> Result<Vec<u8>> {
-        let ema = self.ema.as_ref().context("the moving average is lost after a failed step")?;
+        let ema = self
+            .ema
+            .as_ref()
+            .context("the moving average is lost after a failed step")?;
         Ok(backbone_bytes(ema.average(), stored)?)
     }
 }
@@ -124,16 +142,25 @@ impl BackboneTrainee {
 /// Everything but the fixed position table requires gradients.
 fn trainable(model: Dit) -> Dit {
     let fixed = burn::module::ParamGroup::from_path("pos_embed");
-    model.set_require_grad(true).set_require_grad_group(fixed, false)
+    model
+        .set_require_grad(true)
+        .set_require_grad_group(fixed, false)
 }
 
 fn open(path: &Path, device: &Device) -> Result<Dit> {
     let file = TensorFile::from_bytes(&read(path)?).with_context(|| path.display().to_string())?;
-    Ok(load_backbone(file, None, device).with_context(|| path.display().to_string())?.model)
+    Ok(load_backbone(file, None, device)
+        .with_context(|| path.display().to_string())?
+        .model)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("{}: cannot be read; delete this checkpoint to go on from the one before", path.display()))
+    std::fs::read(path).with_context(|| {
+        format!(
+            "{}: cannot be read; delete this checkpoint to go on from the one before",
+            path.display()
+        )
+    })
 }
 
 impl Trainee for BackboneTrainee {
@@ -142,15 +169,23 @@ impl Trainee for BackboneTrainee {
         let loss = self.objective.bare(&self.model, &noised, &batch.labels);
         let gradients = loss.total.backward();
         let rate = self.settings.learning_rate * self.rate.factor(step);
-        let (model, norm) = self.optimizer.step(self.model.clone(), gradients, rate, self.settings.clip_norm);
+        let (model, norm) =
+            self.optimizer
+                .step(self.model.clone(), gradients, rate, self.settings.clip_norm);
         self.model = model;
         self.ema = self.ema.take().map(|ema| ema.update(&self.model));
         Ok(record(&loss, norm))
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
-        write_atomic(&folder.join("model.safetensors"), &backbone_bytes(&self.model.valid(), StoredType::F32)?)?;
-        write_atomic(&folder.join("ema.safetensors"), &self.average_bytes(StoredType::F32)?)?;
+        write_atomic(
+            &folder.join("model.safetensors"),
+            &backbone_bytes(&self.model.valid(), StoredType::F32)?,
+        )?;
+        write_atomic(
+            &folder.join("ema.safetensors"),
+            &self.average_bytes(StoredType::F32)?,
+        )?;
         write_atomic(&folder.join("optimizer.bin"), &self.optimizer.state()?)?;
         Ok(())
     }

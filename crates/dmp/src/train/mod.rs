@@ -6,5 +6,5 @@ mod rate;
 mod record;
 
 pub use backbone::{BackboneSettings, BackboneTrainee};
-pub use patch::{PatchSettings, PatchTrainee};
+pub use patch::{Cadence, PatchSettings, PatchTrainee, train_patch};
 pub use rate::{Decay, RateSchedule};

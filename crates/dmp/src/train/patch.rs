@@ -8,7 +8,10 @@ use burn::tensor::Device;
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
 use dmp_math::weight::LossWeight;
-use dmp_model::checkpoint::{BackboneFile, PatchMetadata, TensorFile, collect, fingerprint, load_patch, patch_bytes};
+use dmp_model::checkpoint::{
+    BackboneFile, PatchMetadata, TensorFile, collect, fingerprint, load_patch, patch_bytes,
+};
+use dmp_model::denoiser::Denoiser;
 use dmp_model::dit::{Dit, public_key};
 use dmp_model::patch::{BalanceLoss, GateKind, Patch, PatchConfig};
 use dmp_model::patched::Patched;
@@ -17,8 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use super::rate::{Decay, RateSchedule};
 use super::record::record;
+use crate::data::Dataset;
 use crate::output::write_atomic;
-use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee};
+use crate::run::{
+    DrawPlan, HostBatch, Interrupt, Outcome, Prefetch, RunDir, RunPlan, StepRecord, Trainee, run,
+};
 
 /// Everything that decides what a patch's training does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,7 +75,8 @@ impl PatchSettings {
             flip: self.flip,
             label_dropout: null_label.map(|null| (self.label_dropout, null)),
             labelled: num_classes > 1,
-            gate: (self.patch.gate == GateKind::Linear).then_some((self.patch.depth, self.patch.num_prompts)),
+            gate: (self.patch.gate == GateKind::Linear)
+                .then_some((self.patch.depth, self.patch.num_prompts)),
         }
     }
 }
@@ -87,7 +94,12 @@ pub struct PatchTrainee {
 
 impl PatchTrainee {
     /// Starts anew, or from a checkpoint's folder. `backbone` is on the autodiff device and requires no gradients.
-    pub fn new(settings: &PatchSettings, backbone: BackboneFile, from: Option<&Path>, device: &Device) -> Result<Self> {
+    pub fn new(
+        settings: &PatchSettings,
+        backbone: BackboneFile,
+        from: Option<&Path>,
+        device: &Device,
+    ) -> Result<Self> {
         let device = device.clone().autodiff();
         let size = backbone.model.config().input_size;
         let metadata = PatchMetadata {
@@ -99,10 +111,22 @@ impl PatchTrainee {
         };
         // A new patch goes through bytes too, so that parameters have the identities they have when resumed.
         let (bytes, optimizer) = match from {
-            None => (patch_bytes(&Patch::init(&settings.patch, settings.seed, &device), &metadata)?, PatchOptimizer::default()),
+            None => (
+                patch_bytes(
+                    &Patch::init(&settings.patch, settings.seed, &device),
+                    &metadata,
+                )?,
+                PatchOptimizer::default(),
+            ),
             Some(folder) => {
-                let state = [read(&folder.join("prompts.bin"))?, read(&folder.join("gate.bin"))?];
-                (read(&folder.join("patch.safetensors"))?, PatchOptimizer::from_state(state)?)
+                let state = [
+                    read(&folder.join("prompts.bin"))?,
+                    read(&folder.join("gate.bin"))?,
+                ];
+                (
+                    read(&folder.join("patch.safetensors"))?,
+                    PatchOptimizer::from_state(state)?,
+                )
             }
         };
         let patch = load_patch(TensorFile::from_bytes(&bytes)?, &device)?.patch;
@@ -115,7 +139,11 @@ impl PatchTrainee {
             model: Patched::new(backbone.model.no_grad(), patch)?,
             optimizer,
             objective,
-            rate: RateSchedule { warmup: settings.warmup, decay: settings.decay, steps: settings.steps },
+            rate: RateSchedule {
+                warmup: settings.warmup,
+                decay: settings.decay,
+                steps: settings.steps,
+            },
             settings: settings.clone(),
             metadata,
             device,
@@ -139,16 +167,29 @@ impl PatchTrainee {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("{}: cannot be read; delete this checkpoint to go on from the one before", path.display()))
+    std::fs::read(path).with_context(|| {
+        format!(
+            "{}: cannot be read; delete this checkpoint to go on from the one before",
+            path.display()
+        )
+    })
 }
 
 impl Trainee for PatchTrainee {
     fn step(&mut self, step: u64, batch: &HostBatch) -> Result<StepRecord> {
         let noise = batch.gate_noise(&self.device);
-        let loss = self.objective.patched(&self.model, &batch.noised(&self.device), &batch.labels, noise.as_ref());
+        let loss = self.objective.patched(
+            &self.model,
+            &batch.noised(&self.device),
+            &batch.labels,
+            noise.as_ref(),
+        );
         let gradients = loss.total.backward();
         let factor = self.rate.factor(step);
-        let rates = PatchRates { prompts: self.settings.prompt_rate * factor, gate: self.settings.gate_rate * factor };
+        let rates = PatchRates {
+            prompts: self.settings.prompt_rate * factor,
+            gate: self.settings.gate_rate * factor,
+        };
         let (optimizer, clip) = (&mut self.optimizer, self.settings.clip_norm);
         let mut norm = None;
         self.model = self.model.clone().map_patch(|patch| {
@@ -167,4 +208,80 @@ impl Trainee for PatchTrainee {
         write_atomic(&folder.join("gate.bin"), &gate)?;
         Ok(())
     }
+}
+
+/// How often a run writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Cadence {
+    /// Steps between lines of statistics.
+    pub log_every: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+}
+
+/// Trains a patch in a run directory, from where the directory stands, and writes its `patch.safetensors`.
+/// `backbone` is on the autodiff form of `device`.
+pub fn train_patch(
+    settings: &PatchSettings,
+    backbone: BackboneFile,
+    data: Dataset,
+    directory: &RunDir,
+    cadence: Cadence,
+    interrupt: &Interrupt,
+    device: &Device,
+) -> Result<Outcome> {
+    let config = backbone.model.config();
+    let layout = backbone.model.layout();
+    let shape = data.shape();
+    anyhow::ensure!(
+        (layout.channels, layout.height, layout.width)
+            == (shape.channels, shape.height, shape.width),
+        "the model takes {}x{}x{} images, data '{}' has {}x{}x{}; give the data the model was trained on",
+        layout.channels,
+        layout.height,
+        layout.width,
+        settings.data,
+        shape.channels,
+        shape.height,
+        shape.width
+    );
+    anyhow::ensure!(
+        config.num_classes == 1 || data.num_classes() <= config.num_classes,
+        "data '{}' has {} classes, the model {}; give the data the model was trained on",
+        settings.data,
+        data.num_classes(),
+        config.num_classes
+    );
+    let draw_plan = settings.draw_plan(backbone.model.null_label(), config.num_classes);
+    let checkpoint = directory.latest_checkpoint()?;
+    let done = checkpoint.as_ref().map_or(0, |(step, _)| *step);
+    anyhow::ensure!(
+        done <= settings.steps,
+        "the run directory already holds {done} steps; give --steps {done} or more"
+    );
+    directory.truncate_stats(done)?;
+    let mut trainee = PatchTrainee::new(
+        settings,
+        backbone,
+        checkpoint.as_ref().map(|(_, folder)| folder.as_path()),
+        device,
+    )?;
+    let batches = Prefetch::start(draw_plan, data, done..settings.steps)?;
+    let plan = RunPlan {
+        done,
+        steps: settings.steps,
+        batch: settings.batch,
+        log_every: cadence.log_every,
+        checkpoint_every: cadence.checkpoint_every,
+        keep_every: None,
+    };
+    let outcome = run(&plan, directory, &mut trainee, batches, interrupt)?;
+    if outcome == Outcome::Finished {
+        trainee.verify_frozen()?;
+        write_atomic(
+            &directory.path("patch.safetensors"),
+            &trainee.patch_bytes()?,
+        )?;
+    }
+    Ok(outcome)
 }

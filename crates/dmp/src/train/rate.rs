@@ -47,11 +47,22 @@ mod tests {
 
     #[test]
     fn warms_up_then_decays_to_nothing() {
-        let schedule = RateSchedule { warmup: 10, decay: Decay::Cosine, steps: 110 };
+        let schedule = RateSchedule {
+            warmup: 10,
+            decay: Decay::Cosine,
+            steps: 110,
+        };
         assert_eq!(schedule.factor(4), 0.5);
         assert_eq!(schedule.factor(10), 1.0);
         assert!((schedule.factor(60) - 0.5).abs() < 1e-12);
         assert!(schedule.factor(109) < 1e-3);
-        assert_eq!(RateSchedule { decay: Decay::Constant, ..schedule }.factor(109), 1.0);
+        assert_eq!(
+            RateSchedule {
+                decay: Decay::Constant,
+                ..schedule
+            }
+            .factor(109),
+            1.0
+        );
     }
 }

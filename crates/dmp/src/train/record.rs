@@ -14,7 +14,11 @@ pub(super) fn record(loss: &StepLoss, norm: GradNorm) -> StepRecord {
         mse: value(&loss.mse),
         vb: loss.vb.as_ref().map(value),
         importance: loss.balance.as_ref().map(|terms| value(&terms.importance)),
-        load: loss.balance.as_ref().and_then(|terms| terms.load.as_ref()).map(value),
+        load: loss
+            .balance
+            .as_ref()
+            .and_then(|terms| terms.load.as_ref())
+            .map(value),
         gate_entropy: gate_entropy(&loss.routing),
         grad_norm: norm.0,
     }
@@ -27,8 +31,15 @@ fn gate_entropy(routing: &Routing) -> Option<f64> {
         .iter()
         .flat_map(|mask| {
             let prompts = mask.dims()[1];
-            let values = mask.clone().into_data().try_into_vec::<f32>().unwrap_or_default();
-            values.chunks(prompts).map(dmp_math::entropy::normalised_entropy).collect::<Vec<_>>()
+            let values = mask
+                .clone()
+                .into_data()
+                .try_into_vec::<f32>()
+                .unwrap_or_default();
+            values
+                .chunks(prompts)
+                .map(dmp_math::entropy::normalised_entropy)
+                .collect::<Vec<_>>()
         })
         .collect();
     (!entropies.is_empty()).then(|| entropies.iter().sum::<f64>() / entropies.len() as f64)

@@ -1,0 +1,172 @@
+//! The fused nodes against their references in burn operations: forward and every gradient, over random
+//! shapes, odd token counts and single images among them.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use dmp_math::seed::{Purpose, stream};
+use dmp_model::checkpoint::{Tensors, apply, collect};
+use dmp_model::dit::{DitBlock, DitConfig};
+use dmp_model::fused;
+use proptest::prelude::*;
+
+/// Sizes of a random block and batch.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    tokens: usize,
+    heads: usize,
+    head: usize,
+    seed: u64,
+}
+
+fn sizes() -> impl Strategy<Value = Sizes> {
+    (1usize..6, 1usize..20, 1usize..4, 1usize..4, any::<u64>()).prop_map(
+        |(batch, tokens, heads, quarter_head, seed)| Sizes {
+            batch,
+            tokens,
+            heads,
+            head: 4 * quarter_head,
+            seed,
+        },
+    )
+}
+
+fn random<const D: usize>(
+    shape: [usize; D],
+    seed: u64,
+    index: u64,
+    scale: f32,
+    device: &Device,
+) -> Tensor<D> {
+    let mut values = vec![0.0; shape.iter().product()];
+    stream(seed, Purpose::Init, index).fill_normal(&mut values);
+    values.iter_mut().for_each(|v| *v *= scale);
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// A block with random weights and biases, all requiring gradients.
+fn block(sizes: Sizes, device: &Device) -> DitBlock {
+    let width = sizes.heads * sizes.head;
+    let config = DitConfig {
+        input_size: 4,
+        patch_size: 4,
+        in_channels: 1,
+        hidden_size: width,
+        depth: 1,
+        num_heads: sizes.heads,
+        mlp_ratio: 4.0,
+        learn_sigma: true,
+        num_classes: 1,
+        class_dropout_prob: 0.0,
+    };
+    let empty = DitBlock::zeroed(&config, device);
+    let mut tensors: Tensors = collect(&empty, str::to_owned);
+    for (index, tensor) in tensors.values_mut().enumerate() {
+        stream(sizes.seed, Purpose::Init, 100 + index as u64).fill_normal(&mut tensor.values);
+        tensor.values.iter_mut().for_each(|v| *v *= 0.3);
+    }
+    apply(empty, tensors, str::to_owned).unwrap()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+#[track_caller]
+fn assert_close(what: &str, got: &[f32], want: &[f32]) {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut got.iter().zip(want).map(|(a, b)| f64::from(a - b)));
+    let size = norm(&mut want.iter().map(|b| f64::from(*b)));
+    assert_eq!(got.len(), want.len(), "{what}");
+    assert!(
+        difference <= 2e-5 * size + 1e-6,
+        "{what}: off by {difference:.2e} of {size:.2e}"
+    );
+}
+
+/// Output, and gradients of input, modulation and every weight, of a weighted sum of the output.
+fn run(sizes: Sizes, fused: bool) -> Vec<(String, Vec<f32>)> {
+    let device = Device::flex().autodiff();
+    let block = block(sizes, &device);
+    let width = sizes.heads * sizes.head;
+    let shape = [sizes.batch, sizes.tokens, width];
+    let x = random(shape, sizes.seed, 0, 1.0, &device).require_grad();
+    let modulation = random([sizes.batch, 6 * width], sizes.seed, 1, 0.5, &device).require_grad();
+    let out = match fused {
+        true => block.modulated(x.clone(), modulation.clone()),
+        false => block.reference(x.clone(), modulation.clone()),
+    };
+    let gradients = (out.clone() * random(shape, sizes.seed, 2, 1.0, &device))
+        .sum()
+        .backward();
+    let mut found = vec![
+        ("output".to_owned(), values(out)),
+        ("x".to_owned(), values(x.grad(&gradients).unwrap())),
+        (
+            "modulation".to_owned(),
+            values(modulation.grad(&gradients).unwrap()),
+        ),
+    ];
+    struct Weights<'a>(
+        &'a burn::tensor::Gradients,
+        &'a mut Vec<(String, Vec<f32>)>,
+        Vec<String>,
+    );
+    impl burn::module::ModuleVisitor for Weights<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.2.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.2.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.0) {
+                self.1.push((self.2.join("."), values(gradient)));
+            }
+        }
+    }
+    block.visit(&mut Weights(&gradients, &mut found, Vec::new()));
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fused_block_equals_its_reference(sizes in sizes()) {
+        let (got, want) = (run(sizes, true), run(sizes, false));
+        prop_assert_eq!(got.len(), 3 + 8);
+        prop_assert_eq!(want.len(), 3 + 8);
+        for ((name, got), (_, want)) in got.iter().zip(&want) {
+            assert_close(name, got, want);
+        }
+    }
+
+    #[test]
+    fn fused_prompts_and_norm_equal_their_references(sizes in sizes()) {
+        let device = Device::flex().autodiff();
+        let (b, n, d) = (sizes.batch, sizes.tokens, sizes.heads * sizes.head);
+        let x = random([b, n, d], sizes.seed, 0, 1.0, &device).require_grad();
+        let mask = random([b, n], sizes.seed, 1, 1.0, &device).require_grad();
+        let prompts = random([n, d], sizes.seed, 2, 1.0, &device).require_grad();
+        let (shift, scale) = (random([b, d], sizes.seed, 3, 1.0, &device).require_grad(), random([b, d], sizes.seed, 4, 1.0, &device).require_grad());
+        let weight = random([b, n, d], sizes.seed, 5, 1.0, &device);
+        let all = |out: Tensor<3>| {
+            let gradients = (out.clone() * weight.clone()).sum().backward();
+            let mut found = vec![values(out), values(x.grad(&gradients).unwrap())];
+            found.extend([&mask, &prompts, &shift, &scale].into_iter().filter_map(|t| t.grad(&gradients)).map(values));
+            found
+        };
+        let fused_prompts = all(fused::prompt_add(x.clone(), mask.clone(), prompts.clone()));
+        let plain_prompts = all(x.clone() + mask.clone().unsqueeze_dim::<3>(2) * prompts.clone().unsqueeze::<3>());
+        let fused_norm = all(fused::norm_modulate(x.clone(), shift.clone(), scale.clone()));
+        let centred = x.clone() - x.clone().mean_dim(2);
+        let normalised = centred.clone() / (centred.square().mean_dim(2) + 1e-6).sqrt();
+        let plain_norm = all(normalised * (scale.clone().unsqueeze_dim::<3>(1) + 1.0) + shift.clone().unsqueeze_dim::<3>(1));
+        prop_assert_eq!(fused_prompts.len(), 4);
+        prop_assert_eq!(fused_norm.len(), 4);
+        for (got, want) in fused_prompts.iter().chain(&fused_norm).zip(plain_prompts.iter().chain(&plain_norm)) {
+            assert_close("node", got, want);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What must hold whatever the numbers: a zero patch changes nothing, the backbone stays as it is, an image
+//! depends on its seed and index alone, samplers recover a distribution they can be checked against.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use dmp_math::diffusion::Diffusion;
+use dmp_math::schedule::BetaSchedule;
+use dmp_math::seed::{Purpose, stream};
+use dmp_math::weight::LossWeight;
+use dmp_model::checkpoint::{collect, fingerprint};
+use dmp_model::denoiser::{Denoiser, ImageLayout};
+use dmp_model::dit::{Dit, DitConfig, public_key};
+use dmp_model::loss::NoisedBatch;
+use dmp_model::patch::{BalanceForm, BalanceLoss, GateKind, Patch, PatchConfig, Position};
+use dmp_model::patched::Patched;
+use dmp_model::sampler::{ImageNoise, Method, SampleRequest, sample};
+use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
+
+fn config() -> DitConfig {
+    DitConfig {
+        input_size: 8,
+        patch_size: 2,
+        in_channels: 1,
+        hidden_size: 16,
+        depth: 2,
+        num_heads: 2,
+        mlp_ratio: 4.0,
+        learn_sigma: true,
+        num_classes: 3,
+        class_dropout_prob: 0.1,
+    }
+}
+
+/// A backbone whose every parameter is random, so that nothing is zero by initialisation.
+fn backbone(device: &Device) -> Dit {
+    let empty = Dit::zeroed(&config(), device);
+    let mut tensors = collect(&empty, public_key);
+    for (index, tensor) in tensors.values_mut().enumerate() {
+        stream(7, Purpose::Init, index as u64).fill_normal(&mut tensor.values);
+        tensor.values.iter_mut().for_each(|v| *v *= 0.2);
+    }
+    dmp_model::checkpoint::apply(empty.no_grad(), tensors, public_key).unwrap()
+}
+
+fn noise(count: usize, index: u64, device: &Device) -> Tensor<4> {
+    let mut values = vec![0.0; count * 64];
+    stream(1, Purpose::Noise, index).fill_normal(&mut values);
+    Tensor::from_data(TensorData::new(values, [count, 1, 8, 8]), device)
+}
+
+fn bits(tensor: Tensor<4>) -> Vec<u32> {
+    tensor
+        .into_data()
+        .try_into_vec::<f32>()
+        .unwrap()
+        .into_iter()
+        .map(f32::to_bits)
+        .collect()
+}
+
+fn objective() -> Objective {
+    let balance = BalanceLoss {
+        form: BalanceForm::Shazeer,
+        importance: 0.01,
+        load: 0.01,
+    };
+    Objective {
+        diffusion: Diffusion::new(BetaSchedule::Linear, 1000),
+        weight: LossWeight::Constant,
+        balance,
+    }
+}
+
+#[test]
+fn a_zero_patch_changes_no_output_bit() {
+    let device = Device::flex();
+    let backbone = backbone(&device);
+    let x = noise(3, 0, &device);
+    let (t, y) = ([0, 500, 999], [0, 1, 3]);
+    let bare = bits(backbone.predict(x.clone(), &t, &y));
+    for gate in [GateKind::Linear, GateKind::Uniform, GateKind::None] {
+        let patch = Patch::zeroed(
+            &PatchConfig {
+                gate,
+                ..PatchConfig::paper(16, 16, 2)
+            },
+            &device,
+        );
+        let patched = Patched::new(backbone.clone(), patch).unwrap();
+        assert_eq!(bits(patched.predict(x.clone(), &t, &y)), bare, "{gate:?}");
+    }
+}
+
+/// Loss of the same batch before and after steps on it, and the patch after them.
+fn overfit(gate: GateKind, position: Position) -> (f32, f32, Patched<Dit>) {
+    let device = Device::flex().autodiff();
+    let patch = Patch::zeroed(
+        &PatchConfig {
+            gate,
+            position,
+            ..PatchConfig::paper(16, 16, 2)
+        },
+        &device,
+    );
+    let mut model = Patched::new(backbone(&device), patch).unwrap();
+    let batch = NoisedBatch {
+        x_start: noise(4, 1, &device) * 0.5,
+        noise: noise(4, 2, &device),
+        steps: vec![10, 200, 600, 900],
+    };
+    let mut optimizer = PatchOptimizer::default();
+    let mut losses = Vec::new();
+    for _ in 0..30 {
+        let loss = objective().patched(&model, &batch, &[0, 1, 2, 3], None);
+        losses.push(loss.mse.clone().into_scalar::<f32>());
+        let gradients = loss.total.backward();
+        let rates = PatchRates {
+            prompts: 0.3,
+            gate: 0.01,
+        };
+        model = model.map_patch(|patch| optimizer.step(patch, gradients, rates, None).0);
+    }
+    (losses[0], losses[29], model)
+}
+
+#[test]
+fn every_gate_learns_and_a_uniform_one_too() {
+    for gate in [GateKind::Linear, GateKind::Uniform, GateKind::None] {
+        for position in [Position::Add, Position::Prepend] {
+            let (first, last, _) = overfit(gate, position);
+            assert!(
+                last < 0.97 * first,
+                "{gate:?} {position:?}: {first} to {last}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_frozen_backbone_does_not_change() {
+    let before = fingerprint(&collect(&backbone(&Device::flex()), public_key));
+    let (_, _, model) = overfit(GateKind::Linear, Position::Add);
+    assert_eq!(
+        fingerprint(&collect(&model.backbone().valid(), public_key)),
+        before
+    );
+}
+
+#[test]
+fn an_image_does_not_depend_on_its_batch() {
+    let device = Device::flex();
+    let model = backbone(&device);
+    let diffusion = Diffusion::new(BetaSchedule::Linear, 1000)
+        .respaced("5")
+        .unwrap();
+    let draw = |indices: std::ops::Range<u64>| {
+        let labels: Vec<usize> = indices.clone().map(|i| i as usize % 3).collect();
+        let request = SampleRequest {
+            diffusion: &diffusion,
+            method: Method::Ddpm,
+            clip: true,
+            labels: &labels,
+        };
+        let mut noise = ImageNoise::new(5, indices, model.layout(), &device);
+        bits(sample(&model, &request, &mut noise, |_, _| true).unwrap())
+    };
+    assert_eq!(draw(0..5), [draw(0..2), draw(2..5)].concat());
+}
+
+/// The exact denoiser of images whose every value is N(0, s²): ε = x·√(1-ᾱ)/(ᾱs² + 1 - ᾱ).
+struct Gaussian {
+    variance: f32,
+    diffusion: Diffusion,
+}
+
+impl Denoiser for Gaussian {
+    fn predict(&self, x: Tensor<4>, timesteps: &[usize], _: &[usize]) -> Tensor<4> {
+        let alpha = self.diffusion.alphas_cumprod()[timesteps[0]] as f32;
+        x * ((1.0 - alpha).sqrt() / (alpha * self.variance + 1.0 - alpha))
+    }
+
+    fn layout(&self) -> ImageLayout {
+        ImageLayout {
+            channels: 1,
+            height: 32,
+            width: 32,
+        }
+    }
+
+    fn learns_variance(&self) -> bool {
+        false
+    }
+
+    fn null_label(&self) -> Option<usize> {
+        None
+    }
+}
+
+#[test]
+fn samplers_recover_a_gaussian_from_its_exact_denoiser() {
+    let device = Device::flex();
+    let full = Diffusion::new(BetaSchedule::Linear, 1000);
+    let model = Gaussian {
+        variance: 0.25,
+        diffusion: full.clone(),
+    };
+    for (method, spacing) in [
+        (Method::Ddpm, "250"),
+        (Method::Ddim { eta: 0.0 }, "ddim100"),
+        (Method::Ddim { eta: 1.0 }, "ddim250"),
+    ] {
+        let diffusion = full.respaced(spacing).unwrap();
+        let request = SampleRequest {
+            diffusion: &diffusion,
+            method,
+            clip: false,
+            labels: &[0; 8],
+        };
+        let mut noise = ImageNoise::new(0, 0..8, model.layout(), &device);
+        let values = sample(&model, &request, &mut noise, |_, _| true)
+            .unwrap()
+            .into_data()
+            .try_into_vec::<f32>()
+            .unwrap();
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32;
+        assert!(mean.abs() < 0.02, "{method:?}: mean {mean}");
+        assert!(
+            (variance / 0.25 - 1.0).abs() < 0.08,
+            "{method:?}: variance {variance}"
+        );
+    }
+}
+
+#[test]
+fn a_sampler_can_be_stopped() {
+    let full = Diffusion::new(BetaSchedule::Linear, 1000);
+    let model = Gaussian {
+        variance: 0.25,
+        diffusion: full.clone(),
+    };
+    let diffusion = full.respaced("10").unwrap();
+    let request = SampleRequest {
+        diffusion: &diffusion,
+        method: Method::Ddpm,
+        clip: false,
+        labels: &[0],
+    };
+    let mut noise = ImageNoise::new(0, 0..1, model.layout(), &Device::flex());
+    let mut steps = 0;
+    let stopped = sample(&model, &request, &mut noise, |done, of| {
+        steps = done;
+        assert_eq!(of, 10);
+        done < 3
+    });
+    assert!(stopped.is_none() && steps == 3);
+}

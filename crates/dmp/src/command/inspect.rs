@@ -1,0 +1,172 @@
+//! `dmp inspect`: what a patch or a backbone file holds.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use clap::Args;
+use dmp_model::checkpoint::{PatchFile, TensorFile};
+use dmp_model::patch::GateKind;
+
+use crate::gate_view::{self, GateView};
+use crate::models::{open_backbone, open_patch};
+use crate::output::write_atomic;
+use crate::report::table::{Column, Table};
+
+/// Show what a patch or a backbone file holds
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dmp inspect runs/patch/patch.safetensors --plot gates.svg")]
+pub struct InspectArgs {
+    /// A patch or a backbone, .safetensors
+    file: PathBuf,
+    /// Backbone of the patch, to see what its gate does [default: the demo's, if the patch is of it]
+    #[arg(long)]
+    model: Option<String>,
+    /// Draw the masks of every block over timesteps
+    #[arg(long)]
+    plot: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn inspect(args: &InspectArgs, device: &Device) -> Result<()> {
+    let bytes = std::fs::read(&args.file).with_context(|| {
+        format!(
+            "{}: cannot be read; give a .safetensors file",
+            args.file.display()
+        )
+    })?;
+    let file = TensorFile::from_bytes(&bytes).with_context(|| args.file.display().to_string())?;
+    if file.metadata.contains_key("dmp.config") {
+        patch(args, &open_patch(&args.file, device)?, device)
+    } else {
+        anyhow::ensure!(
+            args.plot.is_none(),
+            "--plot draws a patch's gate; {} is no patch",
+            args.file.display()
+        );
+        backbone(&args.file, args.json, device)
+    }
+}
+
+fn backbone(path: &Path, json: bool, device: &Device) -> Result<()> {
+    let file = open_backbone(&path.display().to_string(), device)?;
+    let config = file.model.config();
+    if json {
+        let object = serde_json::json!({
+            "kind": "backbone",
+            "parameters": config.num_params(),
+            "fingerprint": file.fingerprint,
+            "config": config,
+        });
+        println!("{object:#}");
+        return Ok(());
+    }
+    let table = facts([
+        ("kind", "DiT backbone".to_owned()),
+        ("parameters", config.num_params().to_string()),
+        (
+            "input",
+            format!(
+                "{}x{}x{}, patches of {}",
+                config.in_channels, config.input_size, config.input_size, config.patch_size
+            ),
+        ),
+        (
+            "width, depth, heads",
+            format!(
+                "{}, {}, {}",
+                config.hidden_size, config.depth, config.num_heads
+            ),
+        ),
+        ("classes", config.num_classes.to_string()),
+        ("fingerprint", file.fingerprint),
+    ]);
+    print!("{table}");
+    Ok(())
+}
+
+fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
+    let view = view(args, file, device)?;
+    if let Some(path) = &args.plot {
+        let view = view.as_ref().context(
+            "--plot needs the patch's backbone to embed timesteps; give it with --model",
+        )?;
+        write_atomic(path, view.to_svg()?.as_bytes())?;
+        eprintln!("{}", path.display());
+    }
+    let config = file.patch.config();
+    if args.json {
+        let object = serde_json::json!({
+            "kind": "patch",
+            "config": config,
+            "added_parameters": config.added_params(),
+            "base_sha256": file.metadata.base_sha256,
+            "date": file.metadata.date,
+            "gate": view.as_ref().map(GateView::summary),
+        });
+        println!("{object:#}");
+        return Ok(());
+    }
+    let method = match config.gate {
+        GateKind::None => "prompt tuning".to_owned(),
+        gate => format!("dmp, {gate:?} gate").to_lowercase(),
+    };
+    let table = facts([
+        ("kind", "patch".to_owned()),
+        ("method", method),
+        ("position", format!("{:?}", config.position).to_lowercase()),
+        (
+            "gate looks at",
+            format!("{:?}", config.gate_input).to_lowercase(),
+        ),
+        (
+            "prompts a block",
+            format!(
+                "{}, of which {} are selected",
+                config.num_prompts,
+                config.k()
+            ),
+        ),
+        (
+            "width, blocks",
+            format!("{}, {}", config.hidden_size, config.depth),
+        ),
+        ("added parameters", config.added_params().to_string()),
+        ("made on", file.metadata.date.clone()),
+        ("backbone", file.metadata.base_sha256.clone()),
+    ]);
+    print!("{table}");
+    match view {
+        Some(view) => print!("\n{}", view.table()),
+        None => {
+            eprintln!("the gate's masks depend on the backbone; give it with --model to see them")
+        }
+    }
+    Ok(())
+}
+
+/// What the gate does on the patch's backbone: the one named, or the demo's if the patch is of it.
+fn view(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<Option<GateView>> {
+    let backbone = match &args.model {
+        Some(name) => open_backbone(name, device)?,
+        None => {
+            let demo = open_backbone("demo", device)?;
+            if file.check_backbone(&demo.fingerprint).is_err() {
+                return Ok(None);
+            }
+            demo
+        }
+    };
+    file.check_backbone(&backbone.fingerprint)?;
+    Ok(Some(gate_view::look(&backbone.model, &file.patch)?))
+}
+
+fn facts<const N: usize>(rows: [(&str, String); N]) -> Table {
+    rows.into_iter().fold(
+        Table::new([Column::text("what"), Column::text("value")]),
+        |table, (name, value)| table.row([name.to_owned(), value]),
+    )
+}

@@ -1,0 +1,90 @@
+//! Scoring images with the embedded Fashion-MNIST network: a Fréchet distance between features (never
+//! called FID, which is Inception's), and how often the classifier sees the class that was asked for.
+
+use anyhow::Result;
+use burn::tensor::{Device, Tensor, TensorData};
+use dmp_math::frechet::frechet_distance;
+use dmp_math::moments::{Gaussian, Moments};
+use dmp_model::features::FashionCnn;
+use serde::{Deserialize, Serialize};
+
+use crate::data::{demo, to_unit};
+use crate::sampling::SampledBatch;
+
+/// What is measured, in one line.
+pub const METRIC: &str = "Fréchet distance (Fashion-MNIST CNN)";
+
+/// How good images are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// [`METRIC`] to the reference statistics; lower is better.
+    pub frechet: f64,
+    /// Share of images whose class the network recognises, from 0 to 1.
+    pub accuracy: f64,
+    /// Images scored.
+    pub count: usize,
+}
+
+/// Gathers features of images as they come.
+pub struct Scorer {
+    network: FashionCnn,
+    moments: Moments,
+    recognised: usize,
+    device: Device,
+}
+
+impl Scorer {
+    /// With the embedded network, on `device`.
+    pub fn new(device: &Device) -> Result<Self> {
+        Ok(Self {
+            network: demo::features(device)?,
+            moments: Moments::new(FashionCnn::FEATURES),
+            recognised: 0,
+            device: device.clone(),
+        })
+    }
+
+    /// Adds a batch of 28×28 grey images.
+    pub fn push(&mut self, batch: &SampledBatch) -> Result<()> {
+        let shape = [batch.labels.len(), 1, demo::SHAPE.height, demo::SHAPE.width];
+        anyhow::ensure!(
+            batch.pixels.len() == shape.iter().product::<usize>(),
+            "the {METRIC} is of grey images of 28x28; this model makes others"
+        );
+        let values: Vec<f32> = batch.pixels.iter().map(|&pixel| to_unit(pixel)).collect();
+        let output = self.network.forward(Tensor::from_data(
+            TensorData::new(values, shape),
+            &self.device,
+        ));
+        let features = output
+            .features
+            .into_data()
+            .try_into_vec::<f32>()
+            .unwrap_or_default();
+        self.moments.push_rows(&features);
+        let logits = output
+            .logits
+            .into_data()
+            .try_into_vec::<f32>()
+            .unwrap_or_default();
+        for (row, &label) in logits.chunks(FashionCnn::CLASSES).zip(&batch.labels) {
+            let best = row
+                .iter()
+                .enumerate()
+                .max_by(|a, b| a.1.total_cmp(b.1))
+                .map(|(class, _)| class);
+            self.recognised += usize::from(best == Some(label));
+        }
+        Ok(())
+    }
+
+    /// The score against reference statistics.
+    pub fn finish(&self, reference: &Gaussian) -> Result<Score> {
+        let features = self.moments.finish()?;
+        Ok(Score {
+            frechet: frechet_distance(&features, reference)?,
+            accuracy: self.recognised as f64 / features.count.max(1) as f64,
+            count: features.count,
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! What a gate has learnt: its masks over timesteps, block by block.
+
+use anyhow::Result;
+use dmp_math::entropy::normalised_entropy;
+use dmp_model::denoiser::Backbone;
+use dmp_model::patch::Patch;
+use serde_json::{Value, json};
+
+use crate::DIFFUSION_STEPS;
+use crate::report::Svg;
+use crate::report::heatmap::{Axis, HeatMap};
+use crate::report::table::{Column, Table};
+
+/// Timesteps looked at, from the noisiest to the cleanest.
+const ROWS: usize = 50;
+
+/// Masks of every patched block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateView {
+    /// Timestep of each row.
+    pub timesteps: Vec<usize>,
+    /// Prompts N.
+    pub prompts: usize,
+    /// For each block its masks `[timesteps, N]`, averaged over classes.
+    pub blocks: Vec<Vec<f32>>,
+}
+
+/// Asks the gate of `patch` for its masks on `backbone`, averaged over the classes.
+pub fn look(backbone: &impl Backbone, patch: &Patch) -> Result<GateView> {
+    let classes = backbone.null_label().unwrap_or(1).max(1);
+    let timesteps: Vec<usize> = (0..ROWS)
+        .rev()
+        .map(|row| row * (DIFFUSION_STEPS - 1) / (ROWS - 1))
+        .collect();
+    let asked: Vec<usize> = timesteps
+        .iter()
+        .flat_map(|&t| std::iter::repeat_n(t, classes))
+        .collect();
+    let labels: Vec<usize> = (0..ROWS).flat_map(|_| 0..classes).collect();
+    let prompts = patch.config().num_prompts;
+    let blocks = patch
+        .masks(&backbone.condition(&asked, &labels))
+        .into_iter()
+        .map(|masks| {
+            let values = masks.into_data().try_into_vec::<f32>().unwrap_or_default();
+            values
+                .chunks(classes * prompts)
+                .flat_map(|rows| mean_row(rows, prompts))
+                .collect()
+        })
+        .collect();
+    Ok(GateView {
+        timesteps,
+        prompts,
+        blocks,
+    })
+}
+
+fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
+    let count = (rows.len() / width).max(1) as f32;
+    (0..width)
+        .map(|column| rows.iter().skip(column).step_by(width).sum::<f32>() / count)
+        .collect()
+}
+
+impl GateView {
+    fn rows(&self, block: usize) -> std::slice::Chunks<'_, f32> {
+        self.blocks[block].chunks(self.prompts.max(1))
+    }
+
+    /// Mean entropy over ln N of one block's masks, over the timesteps from `from` to `to`.
+    fn entropy(&self, block: usize, from: usize, to: usize) -> f64 {
+        let chosen: Vec<f64> = self
+            .rows(block)
+            .zip(&self.timesteps)
+            .filter(|(_, t)| (from..to).contains(t))
+            .map(|(row, _)| normalised_entropy(row))
+            .collect();
+        chosen.iter().sum::<f64>() / chosen.len().max(1) as f64
+    }
+
+    /// Largest mask entry times N (1 when uniform), and the most the mask moves between timesteps
+    /// (half the sum of absolute differences, from 0 to 1).
+    fn extremes(&self, block: usize) -> (f64, f64) {
+        let largest = self.rows(block).flatten().copied().fold(0.0, f32::max);
+        let (first, last) = (
+            self.rows(block).next().unwrap_or_default(),
+            self.rows(block).last().unwrap_or_default(),
+        );
+        let moved: f32 = first.iter().zip(last).map(|(a, b)| (a - b).abs()).sum();
+        (
+            f64::from(largest) * self.prompts as f64,
+            f64::from(moved) / 2.0,
+        )
+    }
+
+    /// One row a block: entropy at three noise levels, the largest weight, how far the mask moves.
+    pub fn table(&self) -> Table {
+        let columns = [
+            Column::number("block"),
+            Column::number("entropy, t < 333"),
+            Column::number("333 to 666"),
+            Column::number("t > 666"),
+            Column::number("largest weight × N"),
+            Column::number("moves with t"),
+        ];
+        (0..self.blocks.len()).fold(Table::new(columns), |table, block| {
+            let (largest, moved) = self.extremes(block);
+            let third = |from, to| format!("{:.4}", self.entropy(block, from, to));
+            table.row([
+                block.to_string(),
+                third(0, 333),
+                third(333, 667),
+                third(667, DIFFUSION_STEPS),
+                format!("{largest:.3}"),
+                format!("{moved:.4}"),
+            ])
+        })
+    }
+
+    /// The same figures for programs.
+    pub fn summary(&self) -> Value {
+        let block = |block: usize| {
+            let (largest, moved) = self.extremes(block);
+            json!({"block": block, "entropy": self.entropy(block, 0, DIFFUSION_STEPS), "largest_times_n": largest, "moves": moved})
+        };
+        (0..self.blocks.len()).map(block).collect()
+    }
+
+    /// A heat map a block: weight times N over timestep and prompt, all on one scale.
+    pub fn heat_maps(&self) -> Result<Vec<Svg>> {
+        let n = self.prompts as f32;
+        let largest = self.blocks.iter().flatten().copied().fold(0.0, f32::max) * n;
+        let rows = [self.timesteps.len(), self.prompts];
+        self.blocks
+            .iter()
+            .enumerate()
+            .map(|(block, masks)| {
+                let scaled: Vec<f32> = masks.iter().map(|m| m * n).collect();
+                let map = HeatMap::new(format!("block {block}"), &scaled, rows)?
+                    .axes(
+                        Axis::new("prompt", 0.0, (self.prompts - 1) as f64),
+                        Axis::new("timestep", (DIFFUSION_STEPS - 1) as f64, 0.0),
+                    )
+                    .value_label("weight × N")
+                    .range(0.0..=largest.max(1.0));
+                Ok(map.to_svg()?)
+            })
+            .collect()
+    }
+
+    /// All heat maps in one SVG file, one below the other.
+    pub fn to_svg(&self) -> Result<String> {
+        Ok(crate::report::stack(&self.heat_maps()?))
+    }
+}

@@ -1,0 +1,201 @@
+//! Drawing images from a model: one lazy iterator serves `sample`, `eval` and `demo`.
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor};
+use clap::{Args, ValueEnum};
+use dmp_math::diffusion::Diffusion;
+use dmp_math::schedule::BetaSchedule;
+use dmp_model::denoiser::{Denoiser, ImageLayout};
+use dmp_model::sampler::{Guided, GuidedChannels, ImageNoise, Method, SampleRequest, sample};
+use serde::Serialize;
+
+use crate::DIFFUSION_STEPS;
+use crate::run::Interrupt;
+
+/// The rule of a sampler's steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampler {
+    /// Ancestral, with the learned variance
+    Ddpm,
+    /// Implicit; deterministic unless --eta is above 0
+    Ddim,
+}
+
+/// Channels that guidance applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channels {
+    /// The first three, as the original DiT code does
+    Three,
+    /// All of them
+    All,
+}
+
+/// How images are drawn.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct SamplingArgs {
+    /// Images to draw
+    #[arg(long, default_value_t = 16)]
+    pub count: usize,
+    /// Seed of the noise; image i has the stream (seed, i), whatever the batch size
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Sampler
+    #[arg(long, value_enum, default_value_t = Sampler::Ddpm)]
+    pub sampler: Sampler,
+    /// Steps: '50', 'ddim50' (evenly strided) or counts a section, '10,15,20'
+    #[arg(long, default_value = "50")]
+    pub sampling_steps: String,
+    /// DDIM's share of ancestral noise, from 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    pub eta: f64,
+    /// Classifier-free guidance scale; 1 is none
+    #[arg(long, default_value_t = 1.0)]
+    pub guidance: f64,
+    /// Channels of the noise that are guided
+    #[arg(long, value_enum, default_value_t = Channels::Three)]
+    pub guided_channels: Channels,
+    /// Draw this class only [default: classes in turn]
+    #[arg(long)]
+    pub class: Option<usize>,
+    /// Images drawn at a time
+    #[arg(long, default_value_t = 128)]
+    pub batch: usize,
+    /// Noise schedule the model was trained with: linear or squaredcos_cap_v2
+    #[arg(long, default_value_t = BetaSchedule::Linear)]
+    pub schedule: BetaSchedule,
+}
+
+/// Some images, in the order of their indices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampledBatch {
+    /// Pixels `[count, C, H, W]`.
+    pub pixels: Vec<u8>,
+    /// Label each was drawn for.
+    pub labels: Vec<usize>,
+}
+
+/// Draws images batch by batch.
+pub struct Sampling<'a, D> {
+    denoiser: &'a D,
+    args: SamplingArgs,
+    diffusion: Diffusion,
+    num_classes: usize,
+    drawn: usize,
+    interrupt: Interrupt,
+    device: Device,
+}
+
+impl<'a, D: Denoiser> Sampling<'a, D> {
+    /// Checks the request against the model; draws nothing yet.
+    pub fn new(
+        denoiser: &'a D,
+        num_classes: usize,
+        args: &SamplingArgs,
+        device: &Device,
+    ) -> Result<Self> {
+        anyhow::ensure!(
+            args.count > 0 && args.batch > 0,
+            "--count and --batch must be at least 1"
+        );
+        anyhow::ensure!(
+            (0.0..=1.0).contains(&args.eta),
+            "--eta is {}; give a number from 0 to 1",
+            args.eta
+        );
+        anyhow::ensure!(
+            args.guidance.is_finite(),
+            "--guidance is {}; give a number, 1 for none",
+            args.guidance
+        );
+        if let Some(class) = args.class {
+            anyhow::ensure!(
+                class < num_classes,
+                "--class {class}: the model has classes 0 to {}",
+                num_classes - 1
+            );
+        }
+        if args.guidance != 1.0 {
+            denoiser
+                .null_label()
+                .context("--guidance: the model was trained without label dropout, so there is nothing to guide from; leave the flag out")?;
+        }
+        let diffusion = Diffusion::new(args.schedule, DIFFUSION_STEPS)
+            .respaced(&args.sampling_steps)
+            .context("--sampling-steps")?;
+        Ok(Self {
+            denoiser,
+            args: args.clone(),
+            diffusion,
+            num_classes,
+            drawn: 0,
+            interrupt: Interrupt::listen(),
+            device: device.clone(),
+        })
+    }
+
+    /// Layout of the images.
+    pub fn layout(&self) -> ImageLayout {
+        self.denoiser.layout()
+    }
+
+    fn draw(&self, first: usize, count: usize) -> Option<SampledBatch> {
+        let labels: Vec<usize> = (first..first + count)
+            .map(|i| self.args.class.unwrap_or(i % self.num_classes))
+            .collect();
+        let method = match self.args.sampler {
+            Sampler::Ddpm => Method::Ddpm,
+            Sampler::Ddim => Method::Ddim { eta: self.args.eta },
+        };
+        let clip = matches!(self.layout().channels, 1 | 3);
+        let request = SampleRequest {
+            diffusion: &self.diffusion,
+            method,
+            clip,
+            labels: &labels,
+        };
+        let indices = first as u64..(first + count) as u64;
+        let mut noise = ImageNoise::new(self.args.seed, indices, self.layout(), &self.device);
+        let go_on = |_, _| !self.interrupt.asked();
+        let channels = match self.args.guided_channels {
+            Channels::Three => GuidedChannels::FirstThree,
+            Channels::All => GuidedChannels::All,
+        };
+        let guided = (self.args.guidance != 1.0)
+            .then(|| Guided::new(self.denoiser, self.args.guidance, channels))
+            .flatten();
+        let images = match guided {
+            Some(guided) => sample(&guided, &request, &mut noise, go_on),
+            None => sample(self.denoiser, &request, &mut noise, go_on),
+        }?;
+        Some(SampledBatch {
+            pixels: to_pixels(images),
+            labels,
+        })
+    }
+}
+
+impl<D: Denoiser> Iterator for Sampling<'_, D> {
+    type Item = Result<SampledBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let left = self.args.count - self.drawn;
+        if left == 0 {
+            return None;
+        }
+        let count = left.min(self.args.batch);
+        let first = self.drawn;
+        self.drawn += count;
+        Some(self.draw(first, count).context("stopped by Ctrl-C"))
+    }
+}
+
+/// From [-1, 1] to 0 … 255, as the reference implementations round: ⌊127.5·x + 128⌋, clamped.
+fn to_pixels(images: Tensor<4>) -> Vec<u8> {
+    let values = images.into_data().try_into_vec::<f32>().unwrap_or_default();
+    values
+        .iter()
+        .map(|x| (127.5 * x + 128.0).clamp(0.0, 255.0) as u8)
+        .collect()
+}

@@ -1,7 +1,7 @@
 //! `features.safetensors`: the classifier whose hidden layer the demo's Fréchet distances are measured in.
 //!
-//! Settings were chosen on the last 1 000 training images of every class, held out (`--check`); the network
-//! that is written is then trained on all 60 000, and the 10 000 test images are looked at once.
+//! `features-check` tries settings on the last 1 000 training images of every class, held out. The network that
+//! is written is trained on all 60 000, and the 10 000 test images are for its final figure alone.
 
 use std::path::Path;
 

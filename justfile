@@ -5,7 +5,7 @@ _default:
 
 # The README's test command
 test:
-    cargo test --workspace
+    cargo test --release --workspace
 
 # Everything that must pass before a change lands
 ci:
@@ -14,7 +14,7 @@ ci:
 # Format and lint
 lint:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --release --workspace --all-targets -- -D warnings
 
 # Licences, advisories, sources and bans of the dependencies (needs cargo-deny)
 deny:
@@ -22,7 +22,7 @@ deny:
 
 # API documentation, as strict as CI
 docs:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
 # Patch the embedded model and show what that gains
 demo *args:

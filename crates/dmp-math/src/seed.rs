@@ -16,7 +16,7 @@ use crate::normal;
 #[non_exhaustive]
 #[repr(u64)]
 pub enum Purpose {
-    /// 0: initial weights; index = tensor.
+    /// 0: initial weights; index = kind of module.
     Init = 0,
     /// 1: order of the training images; index = epoch.
     Data = 1,

@@ -11,10 +11,10 @@ pub struct Initializer {
 }
 
 impl Initializer {
-    /// Starts the stream of `seed` for parameters on `device`.
-    pub fn new(seed: u64, device: &Device) -> Self {
+    /// Starts the stream (`seed`, `index`) for parameters on `device`; each kind of module has its own index.
+    pub fn new(seed: u64, index: u64, device: &Device) -> Self {
         Self {
-            stream: stream(seed, Purpose::Init, 0),
+            stream: stream(seed, Purpose::Init, index),
             device: device.clone(),
         }
     }

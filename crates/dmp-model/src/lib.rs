@@ -1,23 +1,25 @@
 //! Diffusion transformers, mixture-of-prompts patches, losses, samplers and checkpoints, in burn.
 //!
-//! | module | holds | may use |
+//! | module | holds | uses of the others |
 //! |---|---|---|
-//! | [`denoiser`] | the two traits everything meets at: [`denoiser::Denoiser`], [`denoiser::Backbone`] with its [`denoiser::BlockHook`] | nothing here |
-//! | [`dit`] | the DiT backbone; knows nothing of prompts | `denoiser`, `init` |
-//! | [`fused`] | what the kernels do in one piece, as autodiff nodes | nothing here |
-//! | [`patch`] | prompts, gate, selection, balance losses; knows no backbone | `init` |
+//! | [`denoiser`] | the traits everything meets at: [`denoiser::Denoiser`], [`denoiser::Backbone`] with its [`denoiser::BlockHook`] | none |
+//! | [`dit`] | the DiT backbone; knows nothing of prompts | `denoiser`, `fused`, `init` |
+//! | [`fused`] | what the kernels do in one piece, as autodiff nodes | none |
+//! | [`patch`] | prompts, gate, selection, balance losses; knows no backbone | `denoiser`, `fused`, `init` |
 //! | [`patched`] | joins a backbone and a patch | `denoiser`, `patch` |
-//! | [`loss`] | the diffusion training objective | nothing here |
+//! | [`loss`] | the diffusion training objective | none |
 //! | [`sampler`] | DDPM, DDIM, guidance; functions over a denoiser | `denoiser` |
-//! | [`train`] | objective, optimisers, EMA: one step of training | `patched`, `loss` |
+//! | [`train`] | objective, optimisers, EMA: one step of training | `denoiser`, `loss`, `patch`, `patched` |
 //! | [`checkpoint`] | tensors on disk, strict loading, fingerprints | `dit`, `patch` |
 //! | [`features`] | networks whose features a distance is measured in | `checkpoint` |
+//! | [`init`], [`host`] | initial values; values back on the host | none |
 
 pub mod checkpoint;
 pub mod denoiser;
 pub mod dit;
 pub mod features;
 pub mod fused;
+pub mod host;
 pub mod init;
 pub mod loss;
 pub mod patch;

@@ -1,6 +1,7 @@
 //! The command line: what can be said. Nothing acts here.
 
-use clap::{Parser, Subcommand};
+use burn::tensor::Device;
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::command::demo::DemoArgs;
 use crate::command::eval::EvalArgs;
@@ -13,6 +14,9 @@ use crate::command::train::TrainArgs;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
+    /// What to compute on
+    #[arg(long, global = true, value_enum, default_value_t = DeviceName::Auto)]
+    pub device: DeviceName,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -33,4 +37,22 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Train a backbone from scratch
     Pretrain(PretrainArgs),
+}
+
+/// What can be computed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// The best there is; in this build the CPU
+    Auto,
+    /// The CPU
+    Cpu,
+}
+
+impl DeviceName {
+    /// The device itself.
+    pub fn open(self) -> Device {
+        match self {
+            Self::Auto | Self::Cpu => Device::flex(),
+        }
+    }
 }

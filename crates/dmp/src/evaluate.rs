@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::frechet::frechet_distance;
 use dmp_math::moments::{Gaussian, Moments};
 use dmp_model::features::FashionCnn;
+use dmp_model::host;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{demo, to_unit};
@@ -56,17 +57,9 @@ impl Scorer {
             TensorData::new(values, shape),
             &self.device,
         ));
-        let features = output
-            .features
-            .into_data()
-            .try_into_vec::<f32>()
-            .unwrap_or_default();
+        let features = host::values(output.features);
         self.moments.push_rows(&features);
-        let logits = output
-            .logits
-            .into_data()
-            .try_into_vec::<f32>()
-            .unwrap_or_default();
+        let logits = host::values(output.logits);
         for (row, &label) in logits.chunks(FashionCnn::CLASSES).zip(&batch.labels) {
             let best = row
                 .iter()

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use dmp_math::entropy::normalised_entropy;
 use dmp_model::denoiser::Backbone;
-use dmp_model::patch::Patch;
+use dmp_model::host;
+use dmp_model::patch::{GateKind, Patch};
 use serde_json::{Value, json};
 
 use crate::DIFFUSION_STEPS;
@@ -23,11 +24,16 @@ pub struct GateView {
     pub prompts: usize,
     /// For each block its masks `[timesteps, N]`, averaged over classes.
     pub blocks: Vec<Vec<f32>>,
+    /// For each block and timestep the masks' entropy over ln N, averaged over classes.
+    entropies: Vec<Vec<f64>>,
 }
 
-/// Asks the gate of `patch` for its masks on `backbone`, averaged over the classes.
-pub fn look(backbone: &impl Backbone, patch: &Patch) -> Result<GateView> {
-    let classes = backbone.null_label().unwrap_or(1).max(1);
+/// Asks the gate of `patch` for its masks on `backbone` under each of its `classes`; `None` for a patch
+/// without masks (prompt tuning).
+pub fn look(backbone: &impl Backbone, classes: usize, patch: &Patch) -> Option<GateView> {
+    if patch.config().gate == GateKind::None {
+        return None;
+    }
     let timesteps: Vec<usize> = (0..ROWS)
         .rev()
         .map(|row| row * (DIFFUSION_STEPS - 1) / (ROWS - 1))
@@ -38,21 +44,22 @@ pub fn look(backbone: &impl Backbone, patch: &Patch) -> Result<GateView> {
         .collect();
     let labels: Vec<usize> = (0..ROWS).flat_map(|_| 0..classes).collect();
     let prompts = patch.config().num_prompts;
-    let blocks = patch
-        .masks(&backbone.condition(&asked, &labels))
-        .into_iter()
-        .map(|masks| {
-            let values = masks.into_data().try_into_vec::<f32>().unwrap_or_default();
-            values
-                .chunks(classes * prompts)
-                .flat_map(|rows| mean_row(rows, prompts))
-                .collect()
-        })
-        .collect();
-    Ok(GateView {
+    let (mut blocks, mut entropies) = (Vec::new(), Vec::new());
+    for masks in patch.masks(&backbone.condition(&asked, &labels)) {
+        let values = host::values(masks);
+        // All classes at one timestep.
+        let rows = || values.chunks(classes * prompts);
+        blocks.push(rows().flat_map(|rows| mean_row(rows, prompts)).collect());
+        let mean_entropy = |rows: &[f32]| {
+            rows.chunks(prompts).map(normalised_entropy).sum::<f64>() / classes as f64
+        };
+        entropies.push(rows().map(mean_entropy).collect());
+    }
+    Some(GateView {
         timesteps,
         prompts,
         blocks,
+        entropies,
     })
 }
 
@@ -70,17 +77,16 @@ impl GateView {
 
     /// Mean entropy over ln N of one block's masks, over the timesteps from `from` to `to`.
     fn entropy(&self, block: usize, from: usize, to: usize) -> f64 {
-        let chosen: Vec<f64> = self
-            .rows(block)
-            .zip(&self.timesteps)
-            .filter(|(_, t)| (from..to).contains(t))
-            .map(|(row, _)| normalised_entropy(row))
+        let at = self.entropies[block].iter().zip(&self.timesteps);
+        let chosen: Vec<f64> = at
+            .filter(|(_, t)| (from..to).contains(*t))
+            .map(|(entropy, _)| *entropy)
             .collect();
         chosen.iter().sum::<f64>() / chosen.len().max(1) as f64
     }
 
-    /// Largest mask entry times N (1 when uniform), and the most the mask moves between timesteps
-    /// (half the sum of absolute differences, from 0 to 1).
+    /// Largest mask entry times N (1 when uniform), and how far the mask moves from the
+    /// noisiest timestep to the cleanest (half the sum of absolute differences, from 0 to 1).
     fn extremes(&self, block: usize) -> (f64, f64) {
         let largest = self.rows(block).flatten().copied().fold(0.0, f32::max);
         let (first, last) = (

@@ -5,24 +5,32 @@ use std::process::ExitCode;
 use clap::Parser;
 use dmp::cli::{Cli, Command};
 use dmp::command;
+use dmp::run::Interrupted;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::WARN.into())
+        .from_env_lossy();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(filter)
         .init();
-    match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-            eprintln!("error: {}", chain.join(": "));
-            ExitCode::FAILURE
-        }
+    let Err(error) = run(&Cli::parse()) else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(stopped) = error.downcast_ref::<Interrupted>() {
+        eprintln!("{stopped}");
+        return ExitCode::from(130);
     }
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    eprintln!("error: {}", causes.join(": "));
+    ExitCode::FAILURE
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    let device = burn::tensor::Device::flex();
+    let device = cli.device.open();
     match &cli.command {
         Command::Demo(args) => command::demo::demo(args, &device),
         Command::Train(args) => command::train::train(args, &device),

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use dmp_model::checkpoint::{BackboneFile, PatchFile, TensorFile, load_backbone, load_patch};
+use dmp_model::checkpoint::{
+    BackboneFile, PatchFile, TensorFile, describes_itself, load_backbone, load_patch,
+};
 use dmp_model::dit::{Dit, DitConfig};
 use dmp_model::patched::Patched;
 
@@ -34,14 +36,14 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
         )
     })?;
     let file = TensorFile::from_bytes(&bytes).with_context(|| format!("model {shown}"))?;
-    let config = match fs::read(path.with_file_name("config.json")) {
-        Ok(json) => Some(serde_json::from_slice::<DitConfig>(&json).with_context(|| {
-            format!(
-                "{}: not a backbone's configuration",
-                path.with_file_name("config.json").display()
-            )
-        })?),
-        Err(_) => None,
+    // Files of other programs do not say their sizes; a config.json beside them does.
+    let beside = path.with_file_name("config.json");
+    let config = match fs::read(&beside) {
+        Ok(json) if !describes_itself(&file) => Some(
+            serde_json::from_slice::<DitConfig>(&json)
+                .with_context(|| format!("{}: not a backbone's configuration", beside.display()))?,
+        ),
+        _ => None,
     };
     load_backbone(file, config.as_ref(), device).with_context(|| format!("model {shown}"))
 }

@@ -10,7 +10,7 @@ use dmp_model::sampler::{Guided, GuidedChannels, ImageNoise, Method, SampleReque
 use serde::Serialize;
 
 use crate::DIFFUSION_STEPS;
-use crate::run::Interrupt;
+use crate::run::{Interrupt, Interrupted};
 
 /// The rule of a sampler's steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -187,13 +187,15 @@ impl<D: Denoiser> Iterator for Sampling<'_, D> {
         let count = left.min(self.args.batch);
         let first = self.drawn;
         self.drawn += count;
-        Some(self.draw(first, count).context("stopped by Ctrl-C"))
+        Some(self.draw(first, count).ok_or_else(|| {
+            Interrupted("sampling stopped; nothing more was written".to_owned()).into()
+        }))
     }
 }
 
 /// From [-1, 1] to 0 … 255, as the reference implementations round: ⌊127.5·x + 128⌋, clamped.
 fn to_pixels(images: Tensor<4>) -> Vec<u8> {
-    let values = images.into_data().try_into_vec::<f32>().unwrap_or_default();
+    let values = dmp_model::host::values(images);
     values
         .iter()
         .map(|x| (127.5 * x + 128.0).clamp(0.0, 255.0) as u8)

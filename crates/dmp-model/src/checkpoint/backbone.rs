@@ -18,6 +18,11 @@ pub struct BackboneFile {
     pub fingerprint: String,
 }
 
+/// Whether the file's metadata hold the sizes of its backbone.
+pub fn describes_itself(file: &TensorFile) -> bool {
+    file.metadata.contains_key(CONFIG_KEY)
+}
+
 /// Reads a backbone strictly. `config` is needed when the file's metadata has none, as in the public
 /// checkpoints, and overrides it otherwise.
 pub fn load_backbone(

@@ -1,6 +1,6 @@
 //! Named tensors in host memory, and their safetensors form.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -45,6 +45,9 @@ pub enum FileError {
     /// The container is broken.
     #[error("not a whole safetensors file ({0}); copy or export it again")]
     Container(#[from] safetensors::SafeTensorError),
+    /// The header cannot be written.
+    #[error("the file's header cannot be written: {0}")]
+    Header(serde_json::Error),
     /// A tensor's numbers are of a type that no model here uses.
     #[error("tensor '{name}' is stored as {dtype:?}; store it as F64, F32, F16 or BF16")]
     Type {
@@ -101,9 +104,35 @@ impl TensorFile {
                 ))
             })
             .collect::<Result<Vec<_>, FileError>>()?;
-        let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
-        Ok(safetensors::serialize(views, Some(metadata))?)
+        with_metadata(&safetensors::serialize(views, None)?, &self.metadata)
     }
+}
+
+/// Puts `metadata` into a file's header, in the order of its keys: the crate's own writer takes a hash map,
+/// whose order changes from process to process, and the same tensors must make the same bytes.
+fn with_metadata(bytes: &[u8], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, FileError> {
+    let (header, data) = bytes
+        .split_first_chunk::<8>()
+        .and_then(|(length, rest)| rest.split_at_checked(u64::from_le_bytes(*length) as usize))
+        .ok_or(safetensors::SafeTensorError::InvalidHeaderLength)?;
+    let mut header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(header).map_err(FileError::Header)?;
+    header.insert(
+        "__metadata__".to_owned(),
+        metadata
+            .iter()
+            .map(|(k, v)| (k.clone(), serde_json::Value::from(v.as_str())))
+            .collect(),
+    );
+    let mut header = serde_json::to_vec(&header).map_err(FileError::Header)?;
+    // Tensor bytes begin at a multiple of eight.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok([
+        &(header.len() as u64).to_le_bytes(),
+        header.as_slice(),
+        data,
+    ]
+    .concat())
 }
 
 /// SHA-256, in hexadecimal, of every tensor's name, shape and f32 values, in the order of names: what
@@ -183,7 +212,9 @@ mod tests {
         };
         TensorFile {
             tensors: Tensors::from([("a".to_owned(), tensor)]),
-            metadata: BTreeMap::from([("format".to_owned(), "pt".to_owned())]),
+            metadata: ["format", "b", "c"]
+                .map(|key| (key.to_owned(), "pt".to_owned()))
+                .into(),
         }
     }
 

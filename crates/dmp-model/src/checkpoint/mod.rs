@@ -5,7 +5,7 @@ mod file;
 mod module;
 mod patch;
 
-pub use backbone::{BackboneFile, backbone_bytes, load_backbone};
+pub use backbone::{BackboneFile, backbone_bytes, describes_itself, load_backbone};
 pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint};
 pub use module::{Mismatch, apply, collect};
 pub use patch::{PatchFile, PatchMetadata, load_patch, patch_bytes};

@@ -186,11 +186,7 @@ impl<F: Fn(&str) -> String> ModuleVisitor for Collector<F> {
             tensor = tensor.transpose();
         }
         let shape = tensor.dims().to_vec();
-        let values = tensor
-            .into_data()
-            .convert::<f32>()
-            .try_into_vec::<f32>()
-            .unwrap_or_default();
+        let values = crate::host::values(tensor);
         self.tensors.insert(
             (self.public_name)(&self.path.joined()),
             HostTensor { shape, values },
@@ -231,18 +227,24 @@ impl<F: Fn(&str) -> String> ModuleMapper for Applier<'_, F> {
             return param;
         }
         let (_, old, mapper) = param.consume();
-        let mut tensor =
-            Tensor::<D>::from_data(TensorData::new(found.values, found.shape), &old.device());
+        let (mut values, shape) = (found.values, old.dims());
         if self.path.is_linear_weight() {
-            // Contiguous `[in, out]`, not a strided view of `[out, in]`.
-            tensor = tensor.transpose() + 0.0;
+            values = transposed(&values, found.shape[0], found.shape[1]);
         }
+        let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), &old.device());
         Param::from_mapped_value(
             stable_id(&name),
             tensor.set_require_grad(old.is_require_grad()),
             mapper,
         )
     }
+}
+
+/// `[rows, columns]` → `[columns, rows]`. On the host, bit by bit: arithmetic would lose the sign of -0.
+fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns)
+        .flat_map(|c| (0..rows).map(move |r| values[r * columns + c]))
+        .collect()
 }
 
 /// A parameter identity that is the same in every process.
@@ -256,6 +258,28 @@ fn stable_id(name: &str) -> ParamId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_linear_map_goes_there_and_back_bit_by_bit() {
+        use burn::nn::LinearConfig;
+        let module = LinearConfig::new(2, 3).init(&burn::tensor::Device::flex());
+        let weight = HostTensor {
+            shape: vec![3, 2],
+            values: vec![1.0, -0.0, 2.0, 0.0, f32::MIN_POSITIVE, -3.0],
+        };
+        let bias = HostTensor {
+            shape: vec![3],
+            values: vec![-0.0; 3],
+        };
+        let tensors = Tensors::from([("weight".to_owned(), weight), ("bias".to_owned(), bias)]);
+        let loaded = apply(module, tensors.clone(), str::to_owned).unwrap();
+        assert_eq!(loaded.weight.val().dims(), [2, 3]);
+        let back = collect(&loaded, str::to_owned);
+        assert_eq!(
+            crate::checkpoint::fingerprint(&back),
+            crate::checkpoint::fingerprint(&tensors)
+        );
+    }
 
     #[test]
     fn names_what_is_wrong_and_guesses_what_was_meant() {

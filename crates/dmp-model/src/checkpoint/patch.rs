@@ -2,7 +2,7 @@
 //!
 //! Tensors `prompts.<block>` `[N, D]`, `gate.weight` `[N, D+1]`, `gate.bias` `[N]`, `w_noise` `[D, N]`, and
 //! `settings` `[4]` = position, gate, gate input (as numbered below) and k: what changes the output is in
-//! tensors even if a tool strips the metadata. Metadata: ModelSpec 1.0.1 keys, `dmp.config` (JSON) and
+//! tensors too, and a file whose metadata disagree with them is refused. Metadata: ModelSpec 1.0.1 keys, `dmp.config` (JSON) and
 //! `dmp.base_sha256`, the fingerprint of the backbone.
 
 use burn::tensor::Device;
@@ -66,10 +66,14 @@ pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, Ch
         .ok_or_else(|| bad("it is not there: this is no patch of this program".into()))?;
     let config: PatchConfig = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
     config.validate(config.num_prompts, config.hidden_size, config.depth)?;
-    if let Some(found) = file.tensors.remove(SETTINGS)
-        && found != settings(&config)
-    {
-        return Err(bad(format!("it disagrees with the tensor '{SETTINGS}'")));
+    match file.tensors.remove(SETTINGS) {
+        Some(found) if found == settings(&config) => {}
+        Some(_) => return Err(bad(format!("it disagrees with the tensor '{SETTINGS}'"))),
+        None => {
+            return Err(bad(format!(
+                "the tensor '{SETTINGS}' that repeats it is missing"
+            )));
+        }
     }
     let metadata = PatchMetadata {
         base_sha256: text(BASE_KEY),

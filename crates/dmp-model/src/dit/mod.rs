@@ -73,7 +73,7 @@ impl Dit {
     /// The original's initialisation: Xavier-uniform linear maps, N(0, 0.02²) embedders, and zeros in
     /// every adaLN map and in the output, so that each block starts as the identity.
     pub fn init(config: &DitConfig, seed: u64, device: &Device) -> Self {
-        let mut init = Initializer::new(seed, device);
+        let mut init = Initializer::new(seed, 0, device);
         let mut dit = Self::zeroed(config, device);
         dit.x_embedder.init(&mut init);
         dit.t_embedder.init(&mut init);

@@ -50,7 +50,7 @@ impl Patch {
     pub fn init(config: &PatchConfig, seed: u64, device: &Device) -> Self {
         let mut patch = Self::zeroed(config, device);
         if config.init == Init::Random {
-            let mut init = Initializer::new(seed, device);
+            let mut init = Initializer::new(seed, 1, device);
             let (l, n, d) = (config.depth, config.num_prompts, config.hidden_size);
             // Fans of the stacked [L, N, D] tensor, as the public code initialises it.
             patch

@@ -49,7 +49,7 @@ mod tests {
         let logits = Tensor::<2>::from_data([[3.0, 1.0, 2.0, -5.0], [0.0, 0.0, 0.0, 0.0]], &device);
         let mask = top_k_softmax(logits, 2)
             .into_data()
-            .to_vec::<f32>()
+            .try_into_vec::<f32>()
             .unwrap();
         assert_eq!((mask[1], mask[3]), (0.0, 0.0));
         assert!((mask[0] / mask[2] - 1f32.exp()).abs() < 1e-5);
@@ -63,7 +63,7 @@ mod tests {
         let sigma = Tensor::<2>::ones([1, 3], &device);
         let p = prob_in_top_k(clean.clone(), clean, sigma, 1)
             .into_data()
-            .to_vec::<f32>()
+            .try_into_vec::<f32>()
             .unwrap();
         // Winner against the runner-up at 1; the others against the winner at 9.
         assert!(p[0] > 0.9999 && p[1] < 1e-4 && p[2] < 1e-4, "{p:?}");

@@ -68,7 +68,7 @@ impl ModuleMapper for Blend {
         let decay = self.decay;
         param.map(|average| {
             let shape: [usize; D] = average.dims();
-            average * decay + target.reshape(shape) * (1.0 - decay)
+            average.clone() + (target.reshape(shape) - average) * (1.0 - decay)
         })
     }
 }

@@ -26,7 +26,7 @@ pub struct GradNorm(pub f64);
 )]
 pub struct OptimizerStateError(String);
 
-/// AdamW without weight decay, PyTorch's β and ε.
+/// AdamW with PyTorch's β and ε.
 fn adamw(weight_decay: f32) -> ModuleOptimizer {
     AdamWConfig::new()
         .with_epsilon(1e-8)

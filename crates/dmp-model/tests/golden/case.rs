@@ -236,7 +236,7 @@ pub fn join_prompts(tensors: &Tensors) -> Vec<f32> {
 }
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().to_vec::<f32>().unwrap()
+    tensor.into_data().try_into_vec::<f32>().unwrap()
 }
 
 pub fn relative_error(got: &[f32], want: &[f32]) -> f64 {

@@ -58,7 +58,9 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
     if args.json {
         let object = json!({
             "metric": METRIC,
-            "reference": format!("{:?}", args.reference),
+            "reference": args.reference.to_possible_value().map(|value| value.get_name().to_owned()),
+            "model": args.model,
+            "patch": args.patch,
             "frechet": score.frechet,
             "accuracy": score.accuracy,
             "count": score.count,

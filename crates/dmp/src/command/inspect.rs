@@ -92,7 +92,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
     let view = view(args, file, device)?;
     if let Some(path) = &args.plot {
         let view = view.as_ref().context(
-            "--plot needs the patch's backbone to embed timesteps; give it with --model",
+            "--plot: there are no masks to draw; give the patch's backbone with --model (prompt tuning has no masks)",
         )?;
         write_atomic(path, view.to_svg()?.as_bytes())?;
         eprintln!("{}", path.display());
@@ -141,6 +141,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
     print!("{table}");
     match view {
         Some(view) => print!("\n{}", view.table()),
+        None if config.gate == GateKind::None => {}
         None => {
             eprintln!("the gate's masks depend on the backbone; give it with --model to see them")
         }
@@ -161,7 +162,11 @@ fn view(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<Option<
         }
     };
     file.check_backbone(&backbone.fingerprint)?;
-    Ok(Some(gate_view::look(&backbone.model, &file.patch)?))
+    Ok(gate_view::look(
+        &backbone.model,
+        backbone.model.config().num_classes,
+        &file.patch,
+    ))
 }
 
 fn facts<const N: usize>(rows: [(&str, String); N]) -> Table {

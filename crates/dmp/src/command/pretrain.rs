@@ -12,7 +12,7 @@ use dmp_model::dit::DitConfig;
 
 use crate::models::open_data;
 use crate::output::write_atomic;
-use crate::run::{Interrupt, Outcome, Prefetch, RunDir, RunPlan, run};
+use crate::run::{Interrupt, Prefetch, RunDir, RunPlan, run};
 use crate::train::{BackboneSettings, BackboneTrainee, Decay};
 
 /// Train a backbone from scratch; rerun the same command to go on with an interrupted run
@@ -128,10 +128,11 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
         },
     };
     settings.backbone.validate()?;
+    anyhow::ensure!(args.batch > 0, "--batch is 0; give at least 1 image a step");
     let directory = RunDir::open(&args.out, &settings, &[])?;
     let checkpoint = directory.latest_checkpoint()?;
     let done = checkpoint.as_ref().map_or(0, |(step, _)| *step);
-    directory.truncate_stats(done)?;
+    directory.begin(&settings, done)?;
     eprintln!(
         "backbone of {} parameters, {} images, step {done} of {}",
         settings.backbone.num_params(),
@@ -151,22 +152,15 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
         checkpoint_every: args.checkpoint_every,
         keep_every: args.keep_every,
     };
-    match run(
+    run(
         &plan,
         &directory,
         &mut trainee,
         batches,
         &Interrupt::listen(),
-    )? {
-        Outcome::Stopped(step) => {
-            eprintln!("stopped after step {step}; run the same command to go on");
-            std::process::exit(130);
-        }
-        Outcome::Finished => {
-            let path = directory.path("backbone.safetensors");
-            write_atomic(&path, &trainee.average_bytes(StoredType::F32)?)?;
-            println!("{}", path.display());
-            Ok(())
-        }
-    }
+    )?;
+    let path = directory.path("backbone.safetensors");
+    write_atomic(&path, &trainee.average_bytes(StoredType::F32)?)?;
+    println!("{}", path.display());
+    Ok(())
 }

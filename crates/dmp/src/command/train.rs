@@ -13,7 +13,7 @@ use dmp_model::patch::{
 };
 
 use crate::models::{open_backbone, open_data};
-use crate::run::{Interrupt, Outcome, RunDir};
+use crate::run::{Interrupt, RunDir};
 use crate::train::{Cadence, Decay, PatchSettings, train_patch};
 
 /// What is trained.
@@ -220,6 +220,7 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<()> {
     } else {
         &[]
     };
+    anyhow::ensure!(args.batch > 0, "--batch is 0; give at least 1 image a step");
     let directory = RunDir::open(&args.out, &settings, free)?;
     let total = backbone.model.config().num_params();
     let added = settings.patch.added_params();
@@ -232,7 +233,7 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<()> {
         log_every: args.log_every,
         checkpoint_every: args.checkpoint_every,
     };
-    match train_patch(
+    train_patch(
         &settings,
         backbone,
         data,
@@ -240,14 +241,7 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<()> {
         cadence,
         &Interrupt::listen(),
         device,
-    )? {
-        Outcome::Stopped(step) => {
-            eprintln!("stopped after step {step}; run the same command to go on");
-            std::process::exit(130);
-        }
-        Outcome::Finished => {
-            println!("{}", directory.path("patch.safetensors").display());
-            Ok(())
-        }
-    }
+    )?;
+    println!("{}", directory.path("patch.safetensors").display());
+    Ok(())
 }

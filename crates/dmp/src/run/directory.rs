@@ -48,8 +48,8 @@ pub enum RunDirError {
 }
 
 impl RunDir {
-    /// Opens or creates the directory for a run with these settings. A run begun with the same settings
-    /// is gone on with; one with others is refused. Settings named in `free` may differ.
+    /// Opens the directory for a run with these settings; writes nothing yet. A run begun with the same
+    /// settings is gone on with; one with others is refused. Settings named in `free` may differ.
     pub fn open(
         root: impl Into<PathBuf>,
         settings: &impl Serialize,
@@ -58,7 +58,6 @@ impl RunDir {
         let root = root.into();
         let config = root.join("config.toml");
         let wanted = toml::to_string(settings)?;
-        create_dir(&root.join("checkpoints"))?;
         if config.is_file() {
             let found = fs::read_to_string(&config).map_err(|source| RunDirError::Io {
                 path: config.clone(),
@@ -71,8 +70,17 @@ impl RunDir {
                 });
             }
         }
-        write_atomic(&config, wanted.as_bytes())?;
         Ok(Self { root })
+    }
+
+    /// Begins, or goes on after `done` steps: writes the settings, and forgets statistics of later steps.
+    pub fn begin(&self, settings: &impl Serialize, done: u64) -> Result<(), RunDirError> {
+        create_dir(&self.path("checkpoints"))?;
+        write_atomic(
+            &self.path("config.toml"),
+            toml::to_string(settings)?.as_bytes(),
+        )?;
+        self.truncate_stats(done)
     }
 
     /// A file or folder of this name in the directory.
@@ -88,6 +96,9 @@ impl RunDir {
     /// Whole checkpoints, oldest first.
     pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>, RunDirError> {
         let folder = self.path("checkpoints");
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
         let entries = fs::read_dir(&folder).map_err(|source| RunDirError::Io {
             path: folder.clone(),
             source,
@@ -149,8 +160,20 @@ impl RunDir {
             .collect()
     }
 
+    /// Seconds of training that the statistics tell of, over every process that took part.
+    pub fn training_seconds(&self) -> f64 {
+        let mut before = 0;
+        let seconds = |line: &Line| {
+            let images = line
+                .images
+                .saturating_sub(std::mem::replace(&mut before, line.images));
+            images as f64 / line.images_per_second
+        };
+        self.stats().iter().map(seconds).sum()
+    }
+
     /// Forgets statistics after `step`: a resumed run writes them again.
-    pub fn truncate_stats(&self, step: u64) -> Result<(), RunDirError> {
+    fn truncate_stats(&self, step: u64) -> Result<(), RunDirError> {
         let path = self.path("stats.jsonl");
         if !path.is_file() {
             return Ok(());
@@ -227,15 +250,13 @@ mod tests {
     fn other_settings_are_refused_by_name_and_free_ones_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
-        RunDir::open(
-            &run,
-            &Settings {
-                steps: 10,
-                rate: 0.1,
-            },
-            &["steps"],
-        )
-        .unwrap();
+        let begun = Settings {
+            steps: 10,
+            rate: 0.1,
+        };
+        let directory = RunDir::open(&run, &begun, &["steps"]).unwrap();
+        assert!(!run.exists(), "opening writes nothing");
+        directory.begin(&begun, 0).unwrap();
         RunDir::open(
             &run,
             &Settings {
@@ -264,15 +285,12 @@ mod tests {
     #[test]
     fn checkpoints_are_whole_and_old_ones_go() {
         let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::open(
-            folder.path(),
-            &Settings {
-                steps: 10,
-                rate: 0.1,
-            },
-            &[],
-        )
-        .unwrap();
+        let settings = Settings {
+            steps: 10,
+            rate: 0.1,
+        };
+        let run = RunDir::open(folder.path(), &settings, &[]).unwrap();
+        run.begin(&settings, 0).unwrap();
         for step in [10, 20, 30, 40] {
             let fill = |path: &Path| {
                 fs::write(path.join("x"), "x").map_err(|source| RunDirError::Io {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{HostBatch, Interrupt, RunDir, StepRecord, Window, progress_bar};
+use super::{HostBatch, Interrupt, Interrupted, RunDir, StepRecord, Window, progress_bar};
 
 /// Something that learns from batches and can be put down and taken up again.
 pub trait Trainee {
@@ -33,23 +33,15 @@ pub struct RunPlan {
     pub keep_every: Option<u64>,
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// All steps are done.
-    Finished,
-    /// The user stopped it after this many; a checkpoint is there.
-    Stopped(u64),
-}
-
-/// Runs `trainee` over `batches` to the end of the plan, or until `interrupt`.
+/// Runs `trainee` over `batches` to the end of the plan; on `interrupt` it writes a checkpoint and gives
+/// [`Interrupted`].
 pub fn run(
     plan: &RunPlan,
     directory: &RunDir,
     trainee: &mut impl Trainee,
     mut batches: impl Iterator<Item = HostBatch>,
     interrupt: &Interrupt,
-) -> Result<Outcome> {
+) -> Result<()> {
     let bar = progress_bar(plan.steps, plan.done, "steps").with_prefix("training");
     let mut window = Window::default();
     let mut since = Instant::now();
@@ -81,9 +73,12 @@ pub fn run(
         }
         if stop {
             bar.abandon();
-            return Ok(Outcome::Stopped(done));
+            return Err(Interrupted(format!(
+                "stopped after step {done}; run the same command to go on"
+            ))
+            .into());
         }
     }
     bar.finish_and_clear();
-    Ok(Outcome::Finished)
+    Ok(())
 }

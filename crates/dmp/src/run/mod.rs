@@ -9,7 +9,7 @@ mod stats;
 
 pub use batch::{DrawPlan, HostBatch, Prefetch};
 pub use directory::{RunDir, RunDirError};
-pub use interrupt::Interrupt;
-pub use looping::{Outcome, RunPlan, Trainee, run};
+pub use interrupt::{Interrupt, Interrupted};
+pub use looping::{RunPlan, Trainee, run};
 pub use progress::{progress_bar, spinner};
 pub use stats::{Line, StepRecord, Window};

@@ -23,7 +23,7 @@ use super::record::record;
 use crate::data::Dataset;
 use crate::output::write_atomic;
 use crate::run::{
-    DrawPlan, HostBatch, Interrupt, Outcome, Prefetch, RunDir, RunPlan, StepRecord, Trainee, run,
+    DrawPlan, HostBatch, Interrupt, Prefetch, RunDir, RunPlan, StepRecord, Trainee, run,
 };
 
 /// Everything that decides what a patch's training does.
@@ -102,7 +102,7 @@ impl PatchTrainee {
     ) -> Result<Self> {
         let device = device.clone().autodiff();
         let size = backbone.model.config().input_size;
-        let metadata = PatchMetadata {
+        let mut metadata = PatchMetadata {
             base_sha256: backbone.fingerprint,
             architecture: "dit".to_owned(),
             title: format!("DMP patch of {}", settings.model),
@@ -111,13 +111,10 @@ impl PatchTrainee {
         };
         // A new patch goes through bytes too, so that parameters have the identities they have when resumed.
         let (bytes, optimizer) = match from {
-            None => (
-                patch_bytes(
-                    &Patch::init(&settings.patch, settings.seed, &device),
-                    &metadata,
-                )?,
-                PatchOptimizer::default(),
-            ),
+            None => {
+                let patch = Patch::init(&settings.patch, settings.seed, &device);
+                (patch_bytes(&patch, &metadata)?, PatchOptimizer::default())
+            }
             Some(folder) => {
                 let state = [
                     read(&folder.join("prompts.bin"))?,
@@ -129,7 +126,12 @@ impl PatchTrainee {
                 )
             }
         };
-        let patch = load_patch(TensorFile::from_bytes(&bytes)?, &device)?.patch;
+        let file = load_patch(TensorFile::from_bytes(&bytes)?, &device)?;
+        file.check_backbone(&metadata.base_sha256)
+            .context("the run's checkpoint")?;
+        // A run keeps the day it began.
+        metadata.date = file.metadata.date;
+        let patch = file.patch;
         let objective = Objective {
             diffusion: Diffusion::new(settings.schedule, crate::DIFFUSION_STEPS),
             weight: settings.loss_weight,
@@ -229,7 +231,7 @@ pub fn train_patch(
     cadence: Cadence,
     interrupt: &Interrupt,
     device: &Device,
-) -> Result<Outcome> {
+) -> Result<()> {
     let config = backbone.model.config();
     let layout = backbone.model.layout();
     let shape = data.shape();
@@ -259,7 +261,7 @@ pub fn train_patch(
         done <= settings.steps,
         "the run directory already holds {done} steps; give --steps {done} or more"
     );
-    directory.truncate_stats(done)?;
+    directory.begin(settings, done)?;
     let mut trainee = PatchTrainee::new(
         settings,
         backbone,
@@ -275,13 +277,10 @@ pub fn train_patch(
         checkpoint_every: cadence.checkpoint_every,
         keep_every: None,
     };
-    let outcome = run(&plan, directory, &mut trainee, batches, interrupt)?;
-    if outcome == Outcome::Finished {
-        trainee.verify_frozen()?;
-        write_atomic(
-            &directory.path("patch.safetensors"),
-            &trainee.patch_bytes()?,
-        )?;
-    }
-    Ok(outcome)
+    run(&plan, directory, &mut trainee, batches, interrupt)?;
+    trainee.verify_frozen()?;
+    Ok(write_atomic(
+        &directory.path("patch.safetensors"),
+        &trainee.patch_bytes()?,
+    )?)
 }

@@ -31,11 +31,7 @@ fn gate_entropy(routing: &Routing) -> Option<f64> {
         .iter()
         .flat_map(|mask| {
             let prompts = mask.dims()[1];
-            let values = mask
-                .clone()
-                .into_data()
-                .try_into_vec::<f32>()
-                .unwrap_or_default();
+            let values = dmp_model::host::values(mask.clone());
             values
                 .chunks(prompts)
                 .map(dmp_math::entropy::normalised_entropy)

@@ -4,7 +4,7 @@
 use crate::simd::sigmoid;
 use crate::vectorised;
 
-const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+const TWO_SQRT_2_OVER_PI: f32 = 2.0 * 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
 /// σ(2√(2/π)(x + 0.044715x³)).

@@ -1,10 +1,11 @@
-//! The embedded demo: images, feature network and reference statistics, each made from Fashion-MNIST.
+//! The embedded demo: images, feature network, reference statistics and backbone, each made from Fashion-MNIST.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+mod backbone;
 mod features;
 mod images;
 mod notice;
@@ -23,6 +24,10 @@ pub struct Args {
     /// Folder of Fashion-MNIST's four .gz files; Debian's package dataset-fashion-mnist installs them here
     #[arg(long, default_value = "/usr/share/datasets/fashion-mnist")]
     source: PathBuf,
+
+    /// Run directory of the backbone's pre-training; an interrupted one is gone on with
+    #[arg(long, default_value = "runs/backbone")]
+    run: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,6 +38,8 @@ enum Asset {
     Features,
     /// Mean and covariance of the network's features
     Statistics,
+    /// The backbone: hours
+    Backbone,
     /// Everything, in order
     All,
     /// Train the feature network without some training images and test it on those; writes nothing
@@ -41,14 +48,16 @@ enum Asset {
 
 /// Rebuilds the chosen assets in the workspace's `assets/`.
 pub fn run(args: &Args) -> Result<()> {
-    let Args { asset, source } = args;
+    let Args { asset, source, run } = args;
     match asset {
         Asset::Images => images(source),
         Asset::Features => features(source),
         Asset::Statistics => statistics(source),
+        Asset::Backbone => backbone(run),
         Asset::All => images(source)
             .and_then(|()| features(source))
-            .and_then(|()| statistics(source)),
+            .and_then(|()| statistics(source))
+            .and_then(|()| backbone(run)),
         Asset::FeaturesCheck => features::check(source),
     }
 }
@@ -59,6 +68,10 @@ fn images(source: &Path) -> Result<()> {
 
 fn features(source: &Path) -> Result<()> {
     write(FEATURES, &features::build(source)?)
+}
+
+fn backbone(run: &Path) -> Result<()> {
+    write("backbone.safetensors", &backbone::build(run)?)
 }
 
 fn statistics(source: &Path) -> Result<()> {

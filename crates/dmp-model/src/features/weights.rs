@@ -76,8 +76,8 @@ mod tests {
         let bytes = FashionCnn::new(&device).to_safetensors().unwrap();
         let network = FashionCnn::from_safetensors(&bytes, &device).unwrap();
         let images = Tensor::random([3, 1, 28, 28], Distribution::Uniform(-1.0, 1.0), &device);
-        let all = network.forward(images.clone()).features.slice([1..2]);
-        let alone = network.forward(images.slice([1..2])).features;
+        let all = network.forward(images.clone()).features.narrow(0, 1, 1);
+        let alone = network.forward(images.narrow(0, 1, 1)).features;
         let distance = (all - alone).abs().max().into_scalar::<f32>();
         assert!(distance < 1e-5, "{distance}");
     }

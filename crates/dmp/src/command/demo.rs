@@ -297,6 +297,9 @@ fn write_report(
         commands: next_commands(&directory.path("patch.safetensors")),
         settings: serde_json::json!({"training": settings, "sampling": sampling}),
     };
+    let [base, patched] = page.pictures()?;
+    write_atomic(&directory.path("base.png"), base.as_bytes())?;
+    write_atomic(&directory.path("patched.png"), patched.as_bytes())?;
     Ok(write_atomic(
         &directory.path("report.html"),
         page.to_html()?.as_bytes(),

@@ -102,6 +102,11 @@ impl DemoPage<'_> {
         Ok(page.to_html())
     }
 
+    /// The two grids, bare and patched, as files of their own.
+    pub fn pictures(&self) -> Result<[Png; 2]> {
+        Ok([self.grid(self.grids.base)?, self.grid(self.grids.patched)?])
+    }
+
     fn grid(&self, pixels: &[u8]) -> Result<Png> {
         let ImageShape {
             channels,

@@ -26,7 +26,7 @@ pub const SHAPE: ImageShape = ImageShape {
 /// 20 000 images as one grey picture: row of images = class, column = number within the class.
 const IMAGES: &[u8] = include_bytes!("../../../../assets/fashion.png");
 
-/// The converged, class-conditional backbone that `--model demo` names: a file of [`dmp_model::checkpoint`].
+/// The class-conditional backbone that `--model demo` names: a file of [`dmp_model::checkpoint`].
 pub const BACKBONE: &[u8] = include_bytes!("../../../../assets/backbone.safetensors");
 
 /// The classifier whose hidden layer distances are measured in.

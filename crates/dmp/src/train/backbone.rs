@@ -15,6 +15,7 @@ use dmp_model::train::{Ema, Objective, WholeOptimizer};
 use serde::{Deserialize, Serialize};
 
 use super::rate::{Decay, RateSchedule};
+use super::read;
 use super::record::record;
 use crate::output::write_atomic;
 use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee};
@@ -152,15 +153,6 @@ fn open(path: &Path, device: &Device) -> Result<Dit> {
     Ok(load_backbone(file, None, device)
         .with_context(|| path.display().to_string())?
         .model)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| {
-        format!(
-            "{}: cannot be read; delete this checkpoint to go on from the one before",
-            path.display()
-        )
-    })
 }
 
 impl Trainee for BackboneTrainee {

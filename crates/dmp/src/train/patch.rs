@@ -19,6 +19,7 @@ use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
 use serde::{Deserialize, Serialize};
 
 use super::rate::{Decay, RateSchedule};
+use super::read;
 use super::record::record;
 use crate::data::Dataset;
 use crate::output::write_atomic;
@@ -166,15 +167,6 @@ impl PatchTrainee {
         );
         Ok(())
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| {
-        format!(
-            "{}: cannot be read; delete this checkpoint to go on from the one before",
-            path.display()
-        )
-    })
 }
 
 impl Trainee for PatchTrainee {

@@ -31,7 +31,3 @@ demo *args:
 # Rebuild assets/ from its sources
 assets *args:
     cargo xtask assets {{args}}
-
-# Time forward pass and training step
-bench *args:
-    cargo run --release -- bench {{args}}

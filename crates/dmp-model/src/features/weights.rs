@@ -1,4 +1,4 @@
-//! The feature network's file: safetensors in f16, with PyTorch's names and layouts (`stem.norm.weight`,
+//! The feature network's file: safetensors in f16, with PyTorch's names and layouts (`blocks.0.norm.weight`,
 //! `hidden.weight` `[out, in]`, …).
 
 use burn::module::Module;
@@ -92,7 +92,7 @@ mod tests {
         let bias = file.tensors.remove("hidden.bias").unwrap();
         file.tensors.insert("extra".to_owned(), bias);
         let kernel = file.tensors.get_mut("blocks.0.conv.weight").unwrap();
-        kernel.shape = vec![64, 32, 9];
+        kernel.shape = vec![16, 1, 9];
         let bytes = file.to_bytes(StoredType::F32).unwrap();
         let error = FashionCnn::from_safetensors(&bytes, &device).unwrap_err();
         let FeatureError::Mismatch(mismatch) = &error else {

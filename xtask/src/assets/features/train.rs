@@ -16,9 +16,9 @@ use super::augment::augment;
 use crate::assets::source::{Labelled, PIXELS};
 
 const SEED: u64 = 0;
-const EPOCHS: u64 = 8;
-const BATCH: usize = 128;
-const PEAK_RATE: f64 = 3e-3;
+const EPOCHS: u64 = 6;
+const BATCH: usize = 64;
+const PEAK_RATE: f64 = 2e-3;
 const WEIGHT_DECAY: f32 = 0.05;
 /// Share of the steps in which the rate climbs to its peak.
 const WARM_UP: f64 = 0.15;
@@ -55,7 +55,7 @@ pub fn train(data: &Labelled, indices: &[usize]) -> Result<Vec<u8>> {
         recent = 0.99 * recent + 0.01 * f64::from(loss.clone().into_scalar::<f32>());
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         network = optimizer.step(rate(step, steps), network, gradients);
-        if (step + 1) % 100 == 0 {
+        if (step + 1) % 200 == 0 {
             let seconds = started.elapsed().as_secs();
             println!("step {}/{steps}  loss {recent:.3}  {seconds} s", step + 1);
         }

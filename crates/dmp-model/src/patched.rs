@@ -39,6 +39,17 @@ impl<M: Backbone> Patched<M> {
         self
     }
 
+    /// What the gate does, noisy with `noise`, without running the backbone's blocks.
+    pub fn route(
+        &self,
+        timesteps: &[usize],
+        labels: &[usize],
+        noise: Option<&GateNoise>,
+    ) -> Routing {
+        self.patch
+            .route(&self.backbone.condition(timesteps, labels), noise)
+    }
+
     /// Prediction with a noisy gate, as in training, and what the gate did.
     ///
     /// # Shapes

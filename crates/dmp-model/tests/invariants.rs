@@ -2,6 +2,7 @@
 //! depends on its seed and index alone, samplers recover a distribution they can be checked against.
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
@@ -118,7 +119,10 @@ fn overfit(gate: GateKind, position: Position) -> (f32, f32, Patched<Dit>) {
             prompts: 0.3,
             gate: 0.01,
         };
-        model = model.map_patch(|patch| optimizer.step(patch, gradients, rates, None).0);
+        model = model.map_patch(|patch| {
+            let gradients = GradientsParams::from_grads(gradients, &patch);
+            optimizer.step(patch, vec![gradients], rates, None).0
+        });
     }
     (losses[0], losses[29], model)
 }

@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::command::bench::BenchArgs;
 use crate::command::demo::DemoArgs;
 use crate::command::eval::EvalArgs;
 use crate::command::inspect::InspectArgs;
@@ -27,7 +28,7 @@ pub struct Cli {
 pub enum Command {
     /// Patch the embedded model, and measure it before and after
     Demo(DemoArgs),
-    /// Train a patch on a frozen backbone
+    /// Train a patch on a frozen backbone, or fine-tune the backbone to compare
     Train(TrainArgs),
     /// Draw images from a model, with or without a patch
     Sample(SampleArgs),
@@ -35,6 +36,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Show what a patch or a backbone file holds
     Inspect(InspectArgs),
+    /// Time a forward pass and a training step of a patched model
+    Bench(BenchArgs),
     /// Train a backbone from scratch
     Pretrain(PretrainArgs),
 }

@@ -3,10 +3,12 @@
 //! This crate is the program: the command line, run directories, data, evaluation and reports. The method is
 //! in [`dmp_model`], its arithmetic in [`dmp_math`].
 
+pub mod bench;
 pub mod cli;
 pub mod command;
 pub mod data;
 pub mod evaluate;
+pub mod flags;
 pub mod gate_view;
 pub mod models;
 pub mod output;

@@ -9,6 +9,11 @@ use dmp::run::Interrupted;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+/// Keeps the large buffers of every step instead of giving them back to the system and asking for them again: 8 %
+/// more images a second where `cargo xtask assets backbone` trains (two cores, glibc, one run each).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::WARN.into())
@@ -37,6 +42,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Sample(args) => command::sample::sample(args, &device),
         Command::Eval(args) => command::eval::eval(args, &device),
         Command::Inspect(args) => command::inspect::inspect(args, &device),
+        Command::Bench(args) => command::bench::bench(args, &device),
         Command::Pretrain(args) => command::pretrain::pretrain(args, &device),
     }
 }

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
+use dmp_math::schedule::BetaSchedule;
 use dmp_model::checkpoint::{
     BackboneFile, PatchFile, TensorFile, describes_itself, load_backbone, load_patch,
 };
+use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::dit::{Dit, DitConfig};
 use dmp_model::patched::Patched;
 
@@ -48,6 +50,109 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     load_backbone(file, config.as_ref(), device).with_context(|| format!("model {shown}"))
 }
 
+/// The noise schedule of a model: what its file says, else what the user says with `--schedule`, else linear as for
+/// the public checkpoints. A user who contradicts the file is refused.
+pub fn schedule_of(
+    said: Option<BetaSchedule>,
+    asked: Option<BetaSchedule>,
+) -> Result<BetaSchedule> {
+    if let (Some(said), Some(asked)) = (said, asked)
+        && said != asked
+    {
+        bail!("--schedule {asked}: the model was trained with {said}; leave the flag out");
+    }
+    Ok(said.or(asked).unwrap_or_default())
+}
+
+/// What images are drawn from.
+#[derive(Debug, Clone)]
+pub struct Model {
+    network: Network,
+    /// Classes it knows.
+    pub num_classes: usize,
+    /// Noise schedule it was trained with.
+    pub schedule: BetaSchedule,
+}
+
+/// A backbone, alone or with a patch.
+#[derive(Debug, Clone)]
+enum Network {
+    Bare(Box<Dit>),
+    Patched(Box<Patched<Dit>>),
+}
+
+impl Model {
+    /// Opens the backbone `name` and puts the patch in `patch` on it, if one is given.
+    pub fn open(
+        name: &str,
+        patch: Option<&Path>,
+        asked: Option<BetaSchedule>,
+        device: &Device,
+    ) -> Result<Self> {
+        let backbone = open_backbone(name, device)?;
+        match patch {
+            Some(path) => Self::patched(backbone, path, asked, device),
+            None => Self::bare(backbone, asked),
+        }
+    }
+
+    /// A backbone alone.
+    pub fn bare(backbone: BackboneFile, asked: Option<BetaSchedule>) -> Result<Self> {
+        Ok(Self {
+            num_classes: backbone.model.config().num_classes,
+            schedule: schedule_of(backbone.schedule, asked)?,
+            network: Network::Bare(Box::new(backbone.model)),
+        })
+    }
+
+    /// A backbone with the patch in a file, which must have been made for it.
+    pub fn patched(
+        backbone: BackboneFile,
+        path: &Path,
+        asked: Option<BetaSchedule>,
+        device: &Device,
+    ) -> Result<Self> {
+        let file = open_patch(path, device)?;
+        file.check_backbone(&backbone.fingerprint)
+            .with_context(|| format!("patch {}", path.display()))?;
+        Ok(Self {
+            num_classes: backbone.model.config().num_classes,
+            schedule: schedule_of(Some(file.metadata.schedule), asked)?,
+            network: Network::Patched(Box::new(Patched::new(backbone.model, file.patch)?)),
+        })
+    }
+}
+
+impl Denoiser for Model {
+    fn predict(&self, x: Tensor<4>, timesteps: &[usize], labels: &[usize]) -> Tensor<4> {
+        match &self.network {
+            Network::Bare(model) => model.predict(x, timesteps, labels),
+            Network::Patched(model) => model.predict(x, timesteps, labels),
+        }
+    }
+
+    fn layout(&self) -> ImageLayout {
+        match &self.network {
+            Network::Bare(model) => model.layout(),
+            Network::Patched(model) => model.layout(),
+        }
+    }
+
+    fn learns_variance(&self) -> bool {
+        match &self.network {
+            Network::Bare(model) => model.learns_variance(),
+            Network::Patched(model) => model.learns_variance(),
+        }
+    }
+
+    fn null_label(&self) -> Option<usize> {
+        match &self.network {
+            Network::Bare(model) => model.null_label(),
+            Network::Patched(model) => model.null_label(),
+        }
+    }
+}
+
 /// Opens a patch file.
 pub fn open_patch(path: &Path, device: &Device) -> Result<PatchFile> {
     let shown = path.display();
@@ -66,12 +171,4 @@ pub fn open_data(name: &str) -> Result<Dataset> {
             bail!("data '{other}': only the embedded images are read so far; give --data demo")
         }
     }
-}
-
-/// Puts the patch in a file on the backbone it was made for; refuses any other.
-pub fn patched(backbone: BackboneFile, path: &Path, device: &Device) -> Result<Patched<Dit>> {
-    let file = open_patch(path, device)?;
-    file.check_backbone(&backbone.fingerprint)
-        .with_context(|| format!("patch {}", path.display()))?;
-    Ok(Patched::new(backbone.model, file.patch)?)
 }

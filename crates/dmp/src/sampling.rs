@@ -1,5 +1,8 @@
 //! Drawing images from a model: one lazy iterator serves `sample`, `eval` and `demo`.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use clap::{Args, ValueEnum};
@@ -10,7 +13,9 @@ use dmp_model::sampler::{Guided, GuidedChannels, ImageNoise, Method, SampleReque
 use serde::Serialize;
 
 use crate::DIFFUSION_STEPS;
-use crate::run::{Interrupt, Interrupted};
+use crate::flags;
+use crate::models::Model;
+use crate::run::{Interrupt, Interrupted, Workers};
 
 /// The rule of a sampler's steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -36,7 +41,7 @@ pub enum Channels {
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct SamplingArgs {
     /// Images to draw
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = flags::images)]
     pub count: usize,
     /// Seed of the noise; image i has the stream (seed, i), whatever the batch size
     #[arg(long, default_value_t = 0)]
@@ -59,12 +64,14 @@ pub struct SamplingArgs {
     /// Draw this class only [default: classes in turn]
     #[arg(long)]
     pub class: Option<usize>,
-    /// Images drawn at a time
-    #[arg(long, default_value_t = 128)]
+    /// Images drawn at a time, on each core
+    #[arg(long, default_value_t = 64, value_parser = flags::images)]
     pub batch: usize,
-    /// Noise schedule the model was trained with: linear or squaredcos_cap_v2
-    #[arg(long, default_value_t = BetaSchedule::Linear)]
-    pub schedule: BetaSchedule,
+    /// Noise schedule the model was trained with, linear or squaredcos_cap_v2 [default: what its file
+    /// says, or linear]
+    #[arg(long)]
+    #[serde(skip)]
+    pub schedule: Option<BetaSchedule>,
 }
 
 /// Some images, in the order of their indices.
@@ -76,29 +83,30 @@ pub struct SampledBatch {
     pub labels: Vec<usize>,
 }
 
-/// Draws images batch by batch.
-pub struct Sampling<'a, D> {
-    denoiser: &'a D,
+/// Draws images batch by batch, a batch on each worker at a time.
+pub struct Sampling<'a> {
+    model: &'a Model,
+    recipe: Recipe,
+    /// Images drawn or being drawn.
+    begun: usize,
+    /// Batches drawn and not yet taken.
+    ready: VecDeque<Result<SampledBatch>>,
+    workers: Workers,
+}
+
+/// How a batch is drawn, apart from the model.
+struct Recipe {
     args: SamplingArgs,
+    layout: ImageLayout,
     diffusion: Diffusion,
     num_classes: usize,
-    drawn: usize,
     interrupt: Interrupt,
     device: Device,
 }
 
-impl<'a, D: Denoiser> Sampling<'a, D> {
+impl<'a> Sampling<'a> {
     /// Checks the request against the model; draws nothing yet.
-    pub fn new(
-        denoiser: &'a D,
-        num_classes: usize,
-        args: &SamplingArgs,
-        device: &Device,
-    ) -> Result<Self> {
-        anyhow::ensure!(
-            args.count > 0 && args.batch > 0,
-            "--count and --batch must be at least 1"
-        );
+    pub fn new(model: &'a Model, args: &SamplingArgs, device: &Device) -> Result<Self> {
         anyhow::ensure!(
             (0.0..=1.0).contains(&args.eta),
             "--eta is {}; give a number from 0 to 1",
@@ -111,85 +119,102 @@ impl<'a, D: Denoiser> Sampling<'a, D> {
         );
         if let Some(class) = args.class {
             anyhow::ensure!(
-                class < num_classes,
+                class < model.num_classes,
                 "--class {class}: the model has classes 0 to {}",
-                num_classes - 1
+                model.num_classes - 1
             );
         }
         if args.guidance != 1.0 {
-            denoiser
+            model
                 .null_label()
                 .context("--guidance: the model was trained without label dropout, so there is nothing to guide from; leave the flag out")?;
         }
-        let diffusion = Diffusion::new(args.schedule, DIFFUSION_STEPS)
+        let diffusion = Diffusion::new(model.schedule, DIFFUSION_STEPS)
             .respaced(&args.sampling_steps)
             .context("--sampling-steps")?;
         Ok(Self {
-            denoiser,
-            args: args.clone(),
-            diffusion,
-            num_classes,
-            drawn: 0,
-            interrupt: Interrupt::listen(),
-            device: device.clone(),
+            model,
+            recipe: Recipe {
+                args: args.clone(),
+                layout: model.layout(),
+                diffusion,
+                num_classes: model.num_classes,
+                interrupt: Interrupt::listen(),
+                device: device.clone(),
+            },
+            begun: 0,
+            ready: VecDeque::new(),
+            workers: Workers::new()?,
         })
     }
 
-    /// Layout of the images.
-    pub fn layout(&self) -> ImageLayout {
-        self.denoiser.layout()
+    /// Draws a batch on every worker; small requests are shared out.
+    fn draw_round(&mut self) {
+        let (count, workers) = (self.recipe.args.count, self.workers.count());
+        let share = (count - self.begun).div_ceil(workers);
+        let batch = self.recipe.args.batch.min(share);
+        let mut work = Vec::new();
+        while work.len() < workers && self.begun < count {
+            let first = self.begun;
+            self.begun = count.min(first + batch);
+            work.push((self.model.clone(), first..self.begun));
+        }
+        let recipe = &self.recipe;
+        let drawn = self
+            .workers
+            .map(work, |(model, images)| recipe.draw(&model, images));
+        self.ready.extend(drawn);
     }
+}
 
-    fn draw(&self, first: usize, count: usize) -> Option<SampledBatch> {
-        let labels: Vec<usize> = (first..first + count)
+impl Recipe {
+    fn draw(&self, model: &Model, images: Range<usize>) -> Result<SampledBatch> {
+        let labels: Vec<usize> = images
+            .clone()
             .map(|i| self.args.class.unwrap_or(i % self.num_classes))
             .collect();
         let method = match self.args.sampler {
             Sampler::Ddpm => Method::Ddpm,
             Sampler::Ddim => Method::Ddim { eta: self.args.eta },
         };
-        let clip = matches!(self.layout().channels, 1 | 3);
+        let clip = matches!(self.layout.channels, 1 | 3);
         let request = SampleRequest {
             diffusion: &self.diffusion,
             method,
             clip,
             labels: &labels,
         };
-        let indices = first as u64..(first + count) as u64;
-        let mut noise = ImageNoise::new(self.args.seed, indices, self.layout(), &self.device);
+        let indices = images.start as u64..images.end as u64;
+        let mut noise = ImageNoise::new(self.args.seed, indices, self.layout, &self.device);
         let go_on = |_, _| !self.interrupt.asked();
         let channels = match self.args.guided_channels {
             Channels::Three => GuidedChannels::FirstThree,
             Channels::All => GuidedChannels::All,
         };
         let guided = (self.args.guidance != 1.0)
-            .then(|| Guided::new(self.denoiser, self.args.guidance, channels))
+            .then(|| Guided::new(model, self.args.guidance, channels))
             .flatten();
         let images = match guided {
             Some(guided) => sample(&guided, &request, &mut noise, go_on),
-            None => sample(self.denoiser, &request, &mut noise, go_on),
-        }?;
-        Some(SampledBatch {
+            None => sample(model, &request, &mut noise, go_on),
+        };
+        let images = images
+            .ok_or_else(|| Interrupted("sampling stopped; nothing more was written".to_owned()))?;
+        Ok(SampledBatch {
             pixels: to_pixels(images),
             labels,
         })
     }
 }
 
-impl<D: Denoiser> Iterator for Sampling<'_, D> {
+impl Iterator for Sampling<'_> {
     type Item = Result<SampledBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let left = self.args.count - self.drawn;
-        if left == 0 {
-            return None;
+        if self.ready.is_empty() {
+            self.draw_round();
         }
-        let count = left.min(self.args.batch);
-        let first = self.drawn;
-        self.drawn += count;
-        Some(self.draw(first, count).ok_or_else(|| {
-            Interrupted("sampling stopped; nothing more was written".to_owned()).into()
-        }))
+        self.ready.pop_front()
     }
 }
 

@@ -8,8 +8,9 @@ use dmp::cli::{Cli, Command};
 use dmp_model::checkpoint::{StoredType, TensorFile};
 
 /// The command line that makes it, after `dmp pretrain --out RUN`.
-pub const SETTINGS: &str = "--data demo --hidden-size 128 --depth 6 --num-heads 4 --patch-size 4 --steps 5000 --batch 128 \
-    --learning-rate 1e-3 --warmup 300 --decay cosine --ema-decay 0.9995 --clip-norm 1 --seed 0 --keep-every 500";
+pub const SETTINGS: &str = "--data demo --hidden-size 128 --depth 6 --num-heads 4 --patch-size 4 --steps 30000 --batch 64 \
+    --learning-rate 1e-3 --warmup 500 --decay cosine --ema-decay 0.9995 --clip-norm 1 --schedule squaredcos_cap_v2 \
+    --loss-weight min-snr:5 --seed 0 --log-every 100 --checkpoint-every 500 --keep-every 1500";
 
 /// Trains the backbone in the run directory `run`, or goes on with what is there, and gives the asset's bytes.
 pub fn build(run: &Path) -> Result<Vec<u8>> {

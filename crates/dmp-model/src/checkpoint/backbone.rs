@@ -2,7 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use dmp_math::schedule::BetaSchedule;
 
+use super::schedule::{SCHEDULE_KEY, schedule_in};
 use super::{CheckpointError, StoredType, TensorFile, apply, collect, fingerprint};
 use crate::dit::{Dit, DitConfig, public_key};
 
@@ -16,6 +18,8 @@ pub struct BackboneFile {
     pub model: Dit,
     /// SHA-256 of its tensors; see [`fingerprint`].
     pub fingerprint: String,
+    /// The noise schedule it was trained with, if the file says; public checkpoints do not.
+    pub schedule: Option<BetaSchedule>,
 }
 
 /// Whether the file's metadata hold the sizes of its backbone.
@@ -48,17 +52,26 @@ pub fn load_backbone(
         }
     };
     config.validate()?;
+    let schedule = schedule_in(&file)?;
     let fingerprint = fingerprint(&file.tensors);
     let model = apply(
         Dit::zeroed(&config, device).no_grad(),
         file.tensors,
         public_key,
     )?;
-    Ok(BackboneFile { model, fingerprint })
+    Ok(BackboneFile {
+        model,
+        fingerprint,
+        schedule,
+    })
 }
 
-/// The file of a backbone.
-pub fn backbone_bytes(model: &Dit, stored: StoredType) -> Result<Vec<u8>, CheckpointError> {
+/// The file of a backbone trained with `schedule`.
+pub fn backbone_bytes(
+    model: &Dit,
+    schedule: BetaSchedule,
+    stored: StoredType,
+) -> Result<Vec<u8>, CheckpointError> {
     let json =
         serde_json::to_string(model.config()).map_err(|error| CheckpointError::Metadata {
             key: CONFIG_KEY,
@@ -70,5 +83,7 @@ pub fn backbone_bytes(model: &Dit, stored: StoredType) -> Result<Vec<u8>, Checkp
     };
     file.metadata.insert("format".to_owned(), "pt".to_owned());
     file.metadata.insert(CONFIG_KEY.to_owned(), json);
+    file.metadata
+        .insert(SCHEDULE_KEY.to_owned(), schedule.name().to_owned());
     Ok(file.to_bytes(stored)?)
 }

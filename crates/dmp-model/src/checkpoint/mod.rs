@@ -4,6 +4,7 @@ mod backbone;
 mod file;
 mod module;
 mod patch;
+mod schedule;
 
 pub use backbone::{BackboneFile, backbone_bytes, describes_itself, load_backbone};
 pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint};

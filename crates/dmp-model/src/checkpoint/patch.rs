@@ -1,13 +1,15 @@
 //! The patch's file, shipped the way people ship LoRAs.
 //!
 //! Tensors `prompts.<block>` `[N, D]`, `gate.weight` `[N, D+1]`, `gate.bias` `[N]`, `w_noise` `[D, N]`, and
-//! `settings` `[4]` = position, gate, gate input (as numbered below) and k: what changes the output is in
-//! tensors too, and a file whose metadata disagree with them is refused. Metadata: ModelSpec 1.0.1 keys, `dmp.config` (JSON) and
-//! `dmp.base_sha256`, the fingerprint of the backbone.
+//! `settings` `[5]` = position, gate, gate input (as numbered below), k and noise schedule: what changes the output
+//! is in tensors too, and a file whose metadata disagree with them is refused. Metadata: ModelSpec 1.0.1 keys,
+//! `dmp.config` (JSON), `dmp.schedule` and `dmp.base_sha256`, the fingerprint of the backbone.
 
 use burn::tensor::Device;
+use dmp_math::schedule::BetaSchedule;
 use sha2::{Digest, Sha256};
 
+use super::schedule::{SCHEDULE_KEY, schedule_in};
 use super::{CheckpointError, HostTensor, StoredType, TensorFile, Tensors, apply, collect};
 use crate::patch::{GateInput, GateKind, Patch, PatchConfig, Position};
 
@@ -20,6 +22,8 @@ const SETTINGS: &str = "settings";
 pub struct PatchMetadata {
     /// Fingerprint of the backbone it was trained on.
     pub base_sha256: String,
+    /// Noise schedule it was trained with.
+    pub schedule: BetaSchedule,
     /// Architecture of that backbone, as in `dit`.
     pub architecture: String,
     /// A name for people.
@@ -66,8 +70,12 @@ pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, Ch
         .ok_or_else(|| bad("it is not there: this is no patch of this program".into()))?;
     let config: PatchConfig = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
     config.validate(config.num_prompts, config.hidden_size, config.depth)?;
+    let schedule = schedule_in(&file)?.ok_or(CheckpointError::Metadata {
+        key: SCHEDULE_KEY,
+        reason: "it is not there".to_owned(),
+    })?;
     match file.tensors.remove(SETTINGS) {
-        Some(found) if found == settings(&config) => {}
+        Some(found) if found == settings(&config, schedule) => {}
         Some(_) => return Err(bad(format!("it disagrees with the tensor '{SETTINGS}'"))),
         None => {
             return Err(bad(format!(
@@ -77,6 +85,7 @@ pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, Ch
     }
     let metadata = PatchMetadata {
         base_sha256: text(BASE_KEY),
+        schedule,
         architecture: text("modelspec.architecture")
             .trim_end_matches("/dmp")
             .to_owned(),
@@ -96,7 +105,10 @@ pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, C
             reason: error.to_string(),
         })?;
     let mut tensors = collect(patch, str::to_owned);
-    tensors.insert(SETTINGS.to_owned(), settings(patch.config()));
+    tensors.insert(
+        SETTINGS.to_owned(),
+        settings(patch.config(), metadata.schedule),
+    );
     let entries = [
         ("format", "pt".to_owned()),
         ("modelspec.sai_model_spec", "1.0.1".to_owned()),
@@ -113,6 +125,7 @@ pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, C
         ("modelspec.date", metadata.date.clone()),
         ("modelspec.hash_sha256", content_hash(&tensors)),
         (BASE_KEY, metadata.base_sha256.clone()),
+        (SCHEDULE_KEY, metadata.schedule.name().to_owned()),
         (CONFIG_KEY, json),
     ];
     let metadata = entries
@@ -122,8 +135,8 @@ pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, C
     Ok(TensorFile { tensors, metadata }.to_bytes(StoredType::F32)?)
 }
 
-/// The numbered choices: position, gate, gate input, k.
-fn settings(config: &PatchConfig) -> HostTensor {
+/// The numbered choices: position, gate, gate input, k, noise schedule.
+fn settings(config: &PatchConfig, schedule: BetaSchedule) -> HostTensor {
     let position = match config.position {
         Position::Add => 0.0,
         Position::Prepend => 1.0,
@@ -137,9 +150,13 @@ fn settings(config: &PatchConfig) -> HostTensor {
         GateInput::Conditioning => 0.0,
         GateInput::Timestep => 1.0,
     };
+    let schedule = match schedule {
+        BetaSchedule::Linear => 0.0,
+        BetaSchedule::SquaredCosine => 1.0,
+    };
     HostTensor {
-        shape: vec![4],
-        values: vec![position, gate, input, config.k() as f32],
+        shape: vec![5],
+        values: vec![position, gate, input, config.k() as f32, schedule],
     }
 }
 

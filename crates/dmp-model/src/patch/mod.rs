@@ -96,6 +96,15 @@ impl Patch {
             })
             .collect()
     }
+
+    /// What the gate does for these conditionings in every patched block; noisy with `noise`, as in training.
+    pub fn route(&self, conditioning: &Conditioning, noise: Option<&GateNoise>) -> Routing {
+        let mut router = Router::new(self, noise);
+        for block in 0..self.config.depth {
+            router.mask(block, conditioning);
+        }
+        router.into_routing()
+    }
 }
 
 /// Gate noise ε ~ N(0, 1) of one training step, `[depth, B, N]`.

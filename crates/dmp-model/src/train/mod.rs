@@ -5,5 +5,5 @@ mod objective;
 mod optimizer;
 
 pub use ema::Ema;
-pub use objective::{Objective, StepLoss};
+pub use objective::{Balance, Objective, StepLoss};
 pub use optimizer::{GradNorm, OptimizerStateError, PatchOptimizer, PatchRates, WholeOptimizer};

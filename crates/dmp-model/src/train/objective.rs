@@ -35,6 +35,15 @@ pub struct StepLoss {
     pub routing: Routing,
 }
 
+/// What keeps a gate from using few prompts only: made of a whole batch, as it is no mean over images.
+#[derive(Debug, Clone)]
+pub struct Balance {
+    /// The terms, unweighted.
+    pub terms: BalanceTerms,
+    /// Their weighted sum, if any weight is not 0.
+    pub weighted: Option<Tensor<1>>,
+}
+
 impl Objective {
     /// Loss of a patched backbone; `noise` is the gate's.
     pub fn patched<M: Backbone>(
@@ -44,37 +53,58 @@ impl Objective {
         labels: &[usize],
         noise: Option<&GateNoise>,
     ) -> StepLoss {
+        let mut loss = self.images(model, batch, labels, noise);
+        if let Some(balance) = self.balance(&loss.routing) {
+            if let Some(weighted) = balance.weighted {
+                loss.total = loss.total + weighted;
+            }
+            loss.balance = Some(balance.terms);
+        }
+        loss
+    }
+
+    /// The part of [`patched`](Self::patched) that is a mean over images: all but the balance terms. Parts of a batch,
+    /// weighed by their share of its images, add up to the whole.
+    pub fn images<M: Backbone>(
+        &self,
+        model: &Patched<M>,
+        batch: &NoisedBatch,
+        labels: &[usize],
+        noise: Option<&GateNoise>,
+    ) -> StepLoss {
         let (output, routing) = model.predict_training(
             batch.noised(&self.diffusion),
-            &self.timesteps(batch),
+            &self.timesteps(&batch.steps),
             labels,
             noise,
         );
-        let (mse, vb) = self.weighted(batch, batch.loss(&self.diffusion, output));
-        let mut total = mse.clone();
-        if let Some(vb) = &vb {
-            total = total + vb.clone();
-        }
-        let balance = self.balance.form.terms(&routing);
-        if let Some(term) = balance.as_ref().and_then(|terms| self.balance.weigh(terms)) {
-            total = total + term;
-        }
-        StepLoss {
-            total,
-            mse,
-            vb,
-            balance,
-            routing,
-        }
+        self.mean(batch, output, routing)
+    }
+
+    /// The balance of what the gate did on a whole batch; `None` without masks.
+    pub fn balance(&self, routing: &Routing) -> Option<Balance> {
+        let terms = self.balance.form.terms(routing)?;
+        let weighted = self.balance.weigh(&terms);
+        Some(Balance { terms, weighted })
     }
 
     /// Loss of a network on its own.
     pub fn bare(&self, model: &impl Denoiser, batch: &NoisedBatch, labels: &[usize]) -> StepLoss {
         let output = model.predict(
             batch.noised(&self.diffusion),
-            &self.timesteps(batch),
+            &self.timesteps(&batch.steps),
             labels,
         );
+        self.mean(batch, output, Routing::default())
+    }
+
+    /// The network's timestep of each diffusion step.
+    pub fn timesteps(&self, steps: &[usize]) -> Vec<usize> {
+        let map = self.diffusion.timestep_map();
+        steps.iter().map(|&step| map[step]).collect()
+    }
+
+    fn mean(&self, batch: &NoisedBatch, output: Tensor<4>, routing: Routing) -> StepLoss {
         let (mse, vb) = self.weighted(batch, batch.loss(&self.diffusion, output));
         let total = vb.iter().fold(mse.clone(), |sum, vb| sum + vb.clone());
         StepLoss {
@@ -82,16 +112,8 @@ impl Objective {
             mse,
             vb,
             balance: None,
-            routing: Routing::default(),
+            routing,
         }
-    }
-
-    fn timesteps(&self, batch: &NoisedBatch) -> Vec<usize> {
-        batch
-            .steps
-            .iter()
-            .map(|&step| self.diffusion.timestep_map()[step])
-            .collect()
     }
 
     /// Means over the batch.

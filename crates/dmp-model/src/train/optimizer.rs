@@ -1,8 +1,8 @@
 //! AdamW over a patch (two learning rates) or over a whole network (one), with the global gradient norm.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Bytes, Gradients, Tensor};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Bytes, Tensor};
 
 use crate::patch::Patch;
 
@@ -50,15 +50,16 @@ impl Default for PatchOptimizer {
 }
 
 impl PatchOptimizer {
-    /// Updates `patch`; gradients are scaled down to norm `clip` first, if one is given.
+    /// Updates `patch` by the sum of `parts`, the gradients of the parts of a batch; that sum is scaled down to norm
+    /// `clip` first, if one is given.
     pub fn step(
         &mut self,
         patch: Patch,
-        mut gradients: Gradients,
+        parts: Vec<GradientsParams>,
         rates: PatchRates,
         clip: Option<f64>,
     ) -> (Patch, GradNorm) {
-        let mut grads = GradientsParams::from_module(&mut gradients, &patch);
+        let mut grads = sum(&patch, parts);
         let norm = clip_to(&patch, &mut grads, clip);
         let mut prompt_grads = GradientsParams::new();
         for id in patch.prompt_ids() {
@@ -99,15 +100,16 @@ impl WholeOptimizer {
         }
     }
 
-    /// Updates `module`; gradients are scaled down to norm `clip` first, if one is given.
+    /// Updates `module` by the sum of `parts`, the gradients of the parts of a batch; that sum is scaled down to norm
+    /// `clip` first, if one is given.
     pub fn step<M: Module>(
         &mut self,
         module: M,
-        mut gradients: Gradients,
+        parts: Vec<GradientsParams>,
         rate: f64,
         clip: Option<f64>,
     ) -> (M, GradNorm) {
-        let mut grads = GradientsParams::from_module(&mut gradients, &module);
+        let mut grads = sum(&module, parts);
         let norm = clip_to(&module, &mut grads, clip);
         (self.inner.step(rate, module, grads), norm)
     }
@@ -124,6 +126,14 @@ impl WholeOptimizer {
             weight_decay: self.weight_decay,
         })
     }
+}
+
+fn sum<M: Module>(module: &M, parts: Vec<GradientsParams>) -> GradientsParams {
+    let mut sum = GradientsAccumulator::new();
+    for part in parts {
+        sum.accumulate(module, part);
+    }
+    sum.grads()
 }
 
 fn state_bytes(optimizer: &ModuleOptimizer) -> Result<Vec<u8>, OptimizerStateError> {

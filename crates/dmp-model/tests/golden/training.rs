@@ -1,6 +1,7 @@
 //! Loss terms, gradients and optimiser steps.
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
@@ -167,7 +168,10 @@ fn adamw_steps_match_the_public_code() {
                 prompts: 1e-2,
                 gate: 1e-1,
             };
-            model = model.map_patch(|patch| optimizer.step(patch, gradients, rates, None).0);
+            model = model.map_patch(|patch| {
+                let gradients = GradientsParams::from_grads(gradients, &patch);
+                optimizer.step(patch, vec![gradients], rates, None).0
+            });
         }
         case.check("out.adamw.losses", &losses);
         check_parameters(&mut case, model.patch());

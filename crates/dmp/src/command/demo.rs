@@ -6,20 +6,19 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
-use dmp_model::denoiser::Denoiser;
 use dmp_model::patch::{BalanceLoss, PatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::data::demo::{self as assets, Split};
 use crate::evaluate::{Score, Scorer};
 use crate::gate_view::{self, GateView};
-use crate::models::{open_backbone, patched};
+use crate::models::{Model, open_backbone, open_patch, schedule_of};
 use crate::output::write_atomic;
 use crate::report::demo::{DemoPage, Grids};
 use crate::report::table::{Column, Table};
 use crate::run::{Interrupt, RunDir, progress_bar};
 use crate::sampling::{Channels, Sampler, Sampling, SamplingArgs};
-use crate::train::{Cadence, Decay, PatchSettings, train_patch};
+use crate::train::{Cadence, Decay, PatchSettings, Session, train_patch};
 
 /// Images in the grids of the report.
 const SHOWN: usize = 100;
@@ -87,26 +86,22 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
 
     let sample_start = Instant::now();
     let backbone = open_backbone("demo", device)?;
-    let config = backbone.model.config().clone();
-    let base = measure(
-        "base",
-        &backbone.model,
-        config.num_classes,
-        &sampling,
-        device,
-    )?;
-    let joined = patched(backbone, &patch_path, device)?;
-    let better = measure("patched", &joined, config.num_classes, &sampling, device)?;
+    let patch = open_patch(&patch_path, device)?.patch;
+    let view = gate_view::look(&backbone.model, backbone.model.config().num_classes, &patch)
+        .context("the demo's patch has a gate")?;
+    let parameters = backbone.model.config().num_params();
+    let model = Model::open("demo", None, None, device)?;
+    let base = measure("base", &model, &sampling, device)?;
+    let model = Model::patched(backbone, &patch_path, None, device)?;
+    let better = measure("patched", &model, &sampling, device)?;
     let sample_seconds = sample_start.elapsed().as_secs_f64();
 
-    let view = gate_view::look(joined.backbone(), config.num_classes, joined.patch())
-        .context("the demo's patch has a gate")?;
     let added = settings.patch.added_params();
     let mut metrics = Metrics {
         base: base.score,
         patched: better.score,
         added_parameters: added,
-        added_percent: 100.0 * added as f64 / config.num_params() as f64,
+        added_percent: 100.0 * added as f64 / parameters as f64,
         seconds: Seconds {
             train: train_seconds,
             sample: sample_seconds,
@@ -134,7 +129,8 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
 
 /// The demo's training: the paper's patch, with rates for minutes instead of days (see docs/results.md).
 fn settings(args: &DemoArgs, device: &Device) -> Result<PatchSettings> {
-    let config = open_backbone("demo", device)?.model.config().clone();
+    let backbone = open_backbone("demo", device)?;
+    let config = backbone.model.config();
     Ok(PatchSettings {
         model: "demo".to_owned(),
         data: "demo".to_owned(),
@@ -145,10 +141,11 @@ fn settings(args: &DemoArgs, device: &Device) -> Result<PatchSettings> {
         gate_rate: 1e-3,
         warmup: 0,
         decay: Decay::Cosine,
-        flip: true,
+        // Every shoe of the embedded images points the same way.
+        flip: false,
         label_dropout: config.class_dropout_prob,
         clip_norm: None,
-        schedule: Default::default(),
+        schedule: schedule_of(backbone.schedule, None)?,
         loss_weight: Default::default(),
         balance: BalanceLoss {
             importance: 0.01,
@@ -169,8 +166,8 @@ fn sampling_args(args: &DemoArgs) -> SamplingArgs {
         guidance: 1.0,
         guided_channels: Channels::Three,
         class: None,
-        batch: 128,
-        schedule: Default::default(),
+        batch: 64,
+        schedule: None,
     }
 }
 
@@ -179,16 +176,15 @@ fn train(settings: &PatchSettings, directory: &RunDir, device: &Device) -> Resul
     let cadence = Cadence {
         log_every: 5,
         checkpoint_every: 100,
+        keep_every: None,
     };
-    train_patch(
-        settings,
-        backbone,
-        assets::images()?,
+    let session = Session {
         directory,
+        data: assets::images()?,
         cadence,
-        &Interrupt::listen(),
-        device,
-    )
+        interrupt: &Interrupt::listen(),
+    };
+    train_patch(settings, backbone, session, device)
 }
 
 /// A score and the first images it is of.
@@ -199,8 +195,7 @@ struct Measured {
 
 fn measure(
     name: &'static str,
-    model: &impl Denoiser,
-    classes: usize,
+    model: &Model,
     sampling: &SamplingArgs,
     device: &Device,
 ) -> Result<Measured> {
@@ -208,7 +203,7 @@ fn measure(
     let mut scorer = Scorer::new(device)?;
     let mut shown = Vec::new();
     let bar = progress_bar(sampling.count as u64, 0, "images").with_prefix(name);
-    for batch in Sampling::new(model, classes, sampling, device)? {
+    for batch in Sampling::new(model, sampling, device)? {
         let batch = batch?;
         scorer.push(&batch)?;
         bar.inc(batch.labels.len() as u64);
@@ -318,6 +313,8 @@ fn next_commands(patch: &Path) -> [String; 4] {
 
 #[cfg(test)]
 mod tests {
+    use dmp_model::denoiser::Denoiser;
+
     use super::*;
 
     #[test]

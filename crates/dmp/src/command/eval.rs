@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use dmp_model::denoiser::Denoiser;
 use serde_json::json;
 
 use crate::data::demo::{self, Split};
 use crate::evaluate::{METRIC, Score, Scorer};
-use crate::models::{open_backbone, patched};
+use crate::models::Model;
 use crate::run::progress_bar;
 use crate::sampling::{Sampling, SamplingArgs};
 
@@ -49,12 +48,13 @@ pub struct EvalArgs {
 
 /// Runs the command.
 pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
-    let backbone = open_backbone(&args.model, device)?;
-    let classes = backbone.model.config().num_classes;
-    let score = match &args.patch {
-        Some(path) => measure(&patched(backbone, path, device)?, classes, args, device)?,
-        None => measure(&backbone.model, classes, args, device)?,
-    };
+    let model = Model::open(
+        &args.model,
+        args.patch.as_deref(),
+        args.sampling.schedule,
+        device,
+    )?;
+    let score = measure(&model, args, device)?;
     if args.json {
         let object = json!({
             "metric": METRIC,
@@ -65,6 +65,7 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
             "accuracy": score.accuracy,
             "count": score.count,
             "sampling": args.sampling,
+            "schedule": model.schedule,
         });
         println!("{object:#}");
     } else {
@@ -75,12 +76,7 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
     Ok(())
 }
 
-fn measure(
-    model: &impl Denoiser,
-    classes: usize,
-    args: &EvalArgs,
-    device: &Device,
-) -> Result<Score> {
+fn measure(model: &Model, args: &EvalArgs, device: &Device) -> Result<Score> {
     let split = match args.reference {
         Reference::HeldOut => Split::HeldOut,
         Reference::Validation => Split::Validation,
@@ -89,7 +85,7 @@ fn measure(
     let reference = demo::statistics(split)?;
     let mut scorer = Scorer::new(device)?;
     let bar = progress_bar(args.sampling.count as u64, 0, "images").with_prefix("sampling");
-    for batch in Sampling::new(model, classes, &args.sampling, device)? {
+    for batch in Sampling::new(model, &args.sampling, device)? {
         let batch = batch?;
         scorer.push(&batch)?;
         bar.inc(batch.labels.len() as u64);

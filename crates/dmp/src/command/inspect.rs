@@ -59,11 +59,16 @@ fn backbone(path: &Path, json: bool, device: &Device) -> Result<()> {
             "kind": "backbone",
             "parameters": config.num_params(),
             "fingerprint": file.fingerprint,
+            "schedule": file.schedule,
             "config": config,
         });
         println!("{object:#}");
         return Ok(());
     }
+    let schedule = file.schedule.map_or_else(
+        || "not said; linear is assumed".to_owned(),
+        |schedule| schedule.to_string(),
+    );
     let table = facts([
         ("kind", "DiT backbone".to_owned()),
         ("parameters", config.num_params().to_string()),
@@ -82,6 +87,7 @@ fn backbone(path: &Path, json: bool, device: &Device) -> Result<()> {
             ),
         ),
         ("classes", config.num_classes.to_string()),
+        ("noise schedule", schedule),
         ("fingerprint", file.fingerprint),
     ]);
     print!("{table}");
@@ -103,6 +109,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
             "kind": "patch",
             "config": config,
             "added_parameters": config.added_params(),
+            "schedule": file.metadata.schedule,
             "base_sha256": file.metadata.base_sha256,
             "date": file.metadata.date,
             "gate": view.as_ref().map(GateView::summary),
@@ -135,6 +142,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
             format!("{}, {}", config.hidden_size, config.depth),
         ),
         ("added parameters", config.added_params().to_string()),
+        ("noise schedule", file.metadata.schedule.to_string()),
         ("made on", file.metadata.date.clone()),
         ("backbone", file.metadata.base_sha256.clone()),
     ]);

@@ -1,5 +1,6 @@
 //! One module a command; none knows another.
 
+pub mod bench;
 pub mod demo;
 pub mod eval;
 pub mod inspect;

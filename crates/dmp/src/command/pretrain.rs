@@ -1,19 +1,16 @@
 //! `dmp pretrain`: a backbone from scratch, with EMA.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
 use dmp_math::schedule::BetaSchedule;
-use dmp_math::weight::LossWeight;
-use dmp_model::checkpoint::StoredType;
 use dmp_model::dit::DitConfig;
 
+use crate::data::Dataset;
+use crate::flags;
 use crate::models::open_data;
-use crate::output::write_atomic;
-use crate::run::{Interrupt, Prefetch, RunDir, RunPlan, run};
-use crate::train::{BackboneSettings, BackboneTrainee, Decay};
+use crate::run::{Interrupt, RunDir};
+use crate::train::{BackboneSettings, Decay, LoopArgs, Session, train_backbone};
 
 /// Train a backbone from scratch; rerun the same command to go on with an interrupted run
 #[derive(Debug, Args)]
@@ -21,12 +18,8 @@ use crate::train::{BackboneSettings, BackboneTrainee, Decay};
     after_help = "Example:\n  dmp pretrain --data demo --out runs/base --hidden-size 128 --depth 6 --num-heads 4 --steps 20000"
 )]
 pub struct PretrainArgs {
-    /// What to train on: 'demo' is the embedded Fashion-MNIST
-    #[arg(long, default_value = "demo")]
-    data: String,
-    /// Run directory
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    training: LoopArgs,
     /// Token width
     #[arg(long, default_value_t = 128)]
     hidden_size: usize,
@@ -40,14 +33,11 @@ pub struct PretrainArgs {
     #[arg(long, default_value_t = 4)]
     patch_size: usize,
     /// Share of labels dropped, for guidance; 0 for none
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, value_parser = flags::share)]
     label_dropout: f64,
     /// Steps
     #[arg(long, default_value_t = 20_000)]
     steps: u64,
-    /// Images a step
-    #[arg(long, default_value_t = 128)]
-    batch: usize,
     /// Learning rate of AdamW
     #[arg(long, default_value_t = 1e-3)]
     learning_rate: f64,
@@ -61,106 +51,74 @@ pub struct PretrainArgs {
     #[arg(long, value_enum, default_value_t = Decay::Cosine)]
     decay: Decay,
     /// Decay of the moving average of the weights
-    #[arg(long, default_value_t = 0.9995)]
+    #[arg(long, default_value_t = 0.9995, value_parser = flags::ema_decay)]
     ema_decay: f64,
-    /// Scale gradients down to this norm [default: off]
-    #[arg(long)]
-    clip_norm: Option<f64>,
-    /// Do not mirror images at random
-    #[arg(long)]
-    no_flip: bool,
     /// Noise schedule: linear or squaredcos_cap_v2
     #[arg(long, default_value_t = BetaSchedule::Linear)]
     schedule: BetaSchedule,
-    /// Weight of the loss over noise levels: constant, min-snr[:GAMMA], p2[:K,GAMMA]
-    #[arg(long, default_value_t = LossWeight::Constant)]
-    loss_weight: LossWeight,
-    /// Seed of everything random
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Steps between lines of stats.jsonl
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    log_every: u64,
-    /// Steps between checkpoints
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
-    checkpoint_every: u64,
-    /// Never remove checkpoints at multiples of this
-    #[arg(long)]
-    keep_every: Option<u64>,
+}
+
+impl PretrainArgs {
+    fn settings(&self, data: &Dataset) -> BackboneSettings {
+        let (training, shape) = (&self.training, data.shape());
+        BackboneSettings {
+            model: None,
+            data: training.data.clone(),
+            seed: training.seed,
+            steps: self.steps,
+            batch: training.batch,
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            warmup: self.warmup,
+            decay: self.decay,
+            ema_decay: self.ema_decay,
+            flip: training.flips(data),
+            label_dropout: self.label_dropout,
+            clip_norm: training.clip_norm,
+            schedule: self.schedule,
+            loss_weight: training.loss_weight,
+            backbone: DitConfig {
+                input_size: shape.height,
+                patch_size: self.patch_size,
+                in_channels: shape.channels,
+                hidden_size: self.hidden_size,
+                depth: self.depth,
+                num_heads: self.num_heads,
+                mlp_ratio: 4.0,
+                learn_sigma: true,
+                num_classes: data.num_classes(),
+                class_dropout_prob: self.label_dropout,
+            },
+        }
+    }
 }
 
 /// Runs the command.
 pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
-    let data = open_data(&args.data)?;
+    let data = open_data(&args.training.data)?;
     let shape = data.shape();
     anyhow::ensure!(
         shape.height == shape.width,
         "data '{}' has images of {}x{}; give square ones",
-        args.data,
+        args.training.data,
         shape.width,
         shape.height
     );
-    let settings = BackboneSettings {
-        data: args.data.clone(),
-        seed: args.seed,
-        steps: args.steps,
-        batch: args.batch,
-        learning_rate: args.learning_rate,
-        weight_decay: args.weight_decay,
-        warmup: args.warmup,
-        decay: args.decay,
-        ema_decay: args.ema_decay,
-        flip: !args.no_flip,
-        clip_norm: args.clip_norm,
-        schedule: args.schedule,
-        loss_weight: args.loss_weight,
-        backbone: DitConfig {
-            input_size: shape.height,
-            patch_size: args.patch_size,
-            in_channels: shape.channels,
-            hidden_size: args.hidden_size,
-            depth: args.depth,
-            num_heads: args.num_heads,
-            mlp_ratio: 4.0,
-            learn_sigma: true,
-            num_classes: data.num_classes(),
-            class_dropout_prob: args.label_dropout,
-        },
-    };
+    let settings = args.settings(&data);
     settings.backbone.validate()?;
-    anyhow::ensure!(args.batch > 0, "--batch is 0; give at least 1 image a step");
-    let directory = RunDir::open(&args.out, &settings, &[])?;
-    let checkpoint = directory.latest_checkpoint()?;
-    let done = checkpoint.as_ref().map_or(0, |(step, _)| *step);
-    directory.begin(&settings, done)?;
+    let directory = RunDir::open(&args.training.out, &settings, &[])?;
     eprintln!(
-        "backbone of {} parameters, {} images, step {done} of {}",
+        "backbone of {} parameters, {} images",
         settings.backbone.num_params(),
         data.len(),
-        settings.steps
     );
-    let from = checkpoint
-        .as_ref()
-        .map(|(step, folder)| (*step, folder.as_path()));
-    let mut trainee = BackboneTrainee::new(&settings, from, device)?;
-    let batches = Prefetch::start(settings.draw_plan(), data, done..settings.steps)?;
-    let plan = RunPlan {
-        done,
-        steps: settings.steps,
-        batch: settings.batch,
-        log_every: args.log_every,
-        checkpoint_every: args.checkpoint_every,
-        keep_every: args.keep_every,
+    let session = Session {
+        directory: &directory,
+        data,
+        cadence: args.training.cadence(),
+        interrupt: &Interrupt::listen(),
     };
-    run(
-        &plan,
-        &directory,
-        &mut trainee,
-        batches,
-        &Interrupt::listen(),
-    )?;
-    let path = directory.path("backbone.safetensors");
-    write_atomic(&path, &trainee.average_bytes(StoredType::F32)?)?;
-    println!("{}", path.display());
+    train_backbone(&settings, None, session, device)?;
+    println!("{}", directory.path("backbone.safetensors").display());
     Ok(())
 }

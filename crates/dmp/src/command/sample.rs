@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use clap::Args;
 use dmp_model::denoiser::{Denoiser, ImageLayout};
 
-use crate::models::{open_backbone, patched};
+use crate::models::Model;
 use crate::output::write_atomic;
 use crate::report::grid::{GridStyle, Tiles};
 use crate::run::progress_bar;
@@ -45,15 +45,12 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         args.out.is_some() || args.grid.is_some() || args.npz.is_some(),
         "nowhere to put the images; give --out FOLDER, --grid FILE.png or --npz FILE.npz"
     );
-    let backbone = open_backbone(&args.model, device)?;
-    let classes = backbone.model.config().num_classes;
-    match &args.patch {
-        Some(path) => draw(&patched(backbone, path, device)?, classes, args, device),
-        None => draw(&backbone.model, classes, args, device),
-    }
-}
-
-fn draw(model: &impl Denoiser, classes: usize, args: &SampleArgs, device: &Device) -> Result<()> {
+    let model = Model::open(
+        &args.model,
+        args.patch.as_deref(),
+        args.sampling.schedule,
+        device,
+    )?;
     let layout = model.layout();
     anyhow::ensure!(
         matches!(layout.channels, 1 | 3),
@@ -65,7 +62,7 @@ fn draw(model: &impl Denoiser, classes: usize, args: &SampleArgs, device: &Devic
     }
     let bar = progress_bar(args.sampling.count as u64, 0, "images").with_prefix("sampling");
     let mut pixels = Vec::new();
-    for batch in Sampling::new(model, classes, &args.sampling, device)? {
+    for batch in Sampling::new(&model, &args.sampling, device)? {
         let batch = batch?;
         if let Some(folder) = &args.out {
             let first = pixels.len() / layout.len();

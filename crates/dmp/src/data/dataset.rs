@@ -90,6 +90,7 @@ pub struct Dataset {
     labels: Vec<u32>,
     shape: ImageShape,
     num_classes: usize,
+    oriented: bool,
 }
 
 impl Dataset {
@@ -124,7 +125,21 @@ impl Dataset {
             labels,
             shape,
             num_classes,
+            oriented: false,
         })
+    }
+
+    /// The same images, declared to have a left and a right that mean something.
+    pub fn oriented(self) -> Self {
+        Self {
+            oriented: true,
+            ..self
+        }
+    }
+
+    /// Whether a mirrored image is no image of this set, so that none should be mirrored by default.
+    pub fn is_oriented(&self) -> bool {
+        self.oriented
     }
 
     /// Number of images.

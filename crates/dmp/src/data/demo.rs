@@ -70,7 +70,8 @@ pub fn images() -> Result<Dataset, DataError> {
     let labels = (0..NUM_CLASSES as u32)
         .flat_map(|class| std::iter::repeat_n(class, IMAGES_PER_CLASS))
         .collect();
-    Dataset::new(pixels, labels, SHAPE, NUM_CLASSES)
+    // Every shoe points to the left.
+    Ok(Dataset::new(pixels, labels, SHAPE, NUM_CLASSES)?.oriented())
 }
 
 /// Cuts a montage of grey images, `columns` to a row, into `[count, height, width]`.

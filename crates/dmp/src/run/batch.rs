@@ -1,5 +1,6 @@
 //! What a training step sees, drawn on a thread of its own so that the step never waits.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -42,6 +43,55 @@ pub struct HostBatch {
 }
 
 impl HostBatch {
+    /// Images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Index of each image's diffusion step.
+    pub fn steps(&self) -> &[usize] {
+        &self.steps
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// At most `parts` batches of images one after the other, as even as can be.
+    pub fn split(&self, parts: usize) -> Vec<HostBatch> {
+        let share = self.len().div_ceil(parts.max(1)).max(1);
+        (0..self.len())
+            .step_by(share)
+            .map(|first| self.range(first..self.len().min(first + share)))
+            .collect()
+    }
+
+    fn range(&self, range: Range<usize>) -> HostBatch {
+        let size: usize = self.shape[1..].iter().product();
+        let pixels = range.start * size..range.end * size;
+        let gate_noise = self
+            .gate_noise
+            .as_ref()
+            .map(|(values, [blocks, count, prompts])| {
+                let rows = range.start * prompts..range.end * prompts;
+                let values = values
+                    .chunks(count * prompts)
+                    .flat_map(|block| &block[rows.clone()])
+                    .copied()
+                    .collect();
+                (values, [*blocks, range.len(), *prompts])
+            });
+        HostBatch {
+            shape: [range.len(), self.shape[1], self.shape[2], self.shape[3]],
+            images: self.images[pixels.clone()].to_vec(),
+            noise: self.noise[pixels].to_vec(),
+            steps: self.steps[range.clone()].to_vec(),
+            labels: self.labels[range].to_vec(),
+            gate_noise,
+        }
+    }
+
     /// Images, noise and steps on a device.
     pub fn noised(&self, device: &Device) -> NoisedBatch {
         let tensor = |values: &[f32]| {
@@ -137,11 +187,7 @@ pub struct Prefetch {
 
 impl Prefetch {
     /// Draws the batches of `steps` ahead of their use.
-    pub fn start(
-        plan: DrawPlan,
-        data: Dataset,
-        steps: std::ops::Range<u64>,
-    ) -> Result<Self, DataError> {
+    pub fn start(plan: DrawPlan, data: Dataset, steps: Range<u64>) -> Result<Self, DataError> {
         let mut order = BatchIndices::new(data.len(), plan.batch, plan.seed)?;
         let (sender, batches) = sync_channel(2);
         std::thread::spawn(move || {
@@ -226,6 +272,18 @@ mod tests {
             values[block * count * prompts..][..count * prompts].to_vec()
         };
         assert_eq!(gate(&all, 1), [gate(&first, 1), gate(&second, 1)].concat());
+    }
+
+    /// A batch of eight in parts of three: the same images, noise and gate noise as drawn in smaller batches.
+    #[test]
+    fn parts_are_what_smaller_batches_draw() {
+        let batch =
+            |size: usize, steps: Range<u64>| Prefetch::start(plan(size), data(), steps).unwrap();
+        let whole = batch(8, 0..1).next().unwrap();
+        assert_eq!(whole.split(2), batch(4, 0..2).collect::<Vec<_>>());
+        assert_eq!(whole.split(9), batch(1, 0..8).collect::<Vec<_>>());
+        let uneven: Vec<usize> = whole.split(3).iter().map(HostBatch::len).collect();
+        assert_eq!(uneven, [3, 3, 2]);
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl RunDir {
         let mut old = self.checkpoints()?;
         old.truncate(old.len().saturating_sub(RECENT));
         for (step, path) in old {
-            if keep_every.is_none_or(|every| every == 0 || !step.is_multiple_of(every)) {
+            if keep_every.is_none_or(|every| !step.is_multiple_of(every)) {
                 fs::remove_dir_all(&path).map_err(|source| io(&path, source))?;
             }
         }

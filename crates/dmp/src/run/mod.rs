@@ -6,6 +6,7 @@ mod interrupt;
 mod looping;
 mod progress;
 mod stats;
+mod workers;
 
 pub use batch::{DrawPlan, HostBatch, Prefetch};
 pub use directory::{RunDir, RunDirError};
@@ -13,3 +14,4 @@ pub use interrupt::{Interrupt, Interrupted};
 pub use looping::{RunPlan, Trainee, run};
 pub use progress::{progress_bar, spinner};
 pub use stats::{Line, StepRecord, Window};
+pub use workers::Workers;

@@ -25,6 +25,25 @@ pub struct StepRecord {
     pub grad_norm: f64,
 }
 
+impl StepRecord {
+    /// Adds `share` times another record. A figure that one has and the other has not counts as 0 there: the steps of
+    /// a run, like the parts of a step, all have the same ones.
+    pub fn add_share(&mut self, other: &Self, share: f64) {
+        let add = |sum: &mut Option<f64>, value: Option<f64>| {
+            if let Some(value) = value {
+                *sum = Some(sum.unwrap_or(0.0) + share * value);
+            }
+        };
+        self.loss += share * other.loss;
+        self.mse += share * other.mse;
+        self.grad_norm += share * other.grad_norm;
+        add(&mut self.vb, other.vb);
+        add(&mut self.importance, other.importance);
+        add(&mut self.load, other.load);
+        add(&mut self.gate_entropy, other.gate_entropy);
+    }
+}
+
 /// Mean of the steps since the last line, and how fast they went.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Line {
@@ -58,20 +77,10 @@ impl Window {
             return None;
         }
         let count = records.len() as f64;
-        let mean = |get: &dyn Fn(&StepRecord) -> f64| records.iter().map(get).sum::<f64>() / count;
-        let optional = |get: &dyn Fn(&StepRecord) -> Option<f64>| {
-            let values: Vec<f64> = records.iter().filter_map(get).collect();
-            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-        };
-        let mean = StepRecord {
-            loss: mean(&|r| r.loss),
-            mse: mean(&|r| r.mse),
-            vb: optional(&|r| r.vb),
-            importance: optional(&|r| r.importance),
-            load: optional(&|r| r.load),
-            gate_entropy: optional(&|r| r.gate_entropy),
-            grad_norm: mean(&|r| r.grad_norm),
-        };
+        let mut mean = StepRecord::default();
+        records
+            .iter()
+            .for_each(|record| mean.add_share(record, 1.0 / count));
         let images_per_second = count * batch as f64 / seconds.max(1e-9);
         Some(Line {
             step,
@@ -87,6 +96,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn shares_add_up() {
+        let record = |loss: f64| StepRecord {
+            loss,
+            mse: 2.0 * loss,
+            vb: Some(3.0 * loss),
+            ..Default::default()
+        };
+        let mut sum = StepRecord::default();
+        sum.add_share(&record(1.0), 0.75);
+        sum.add_share(&record(5.0), 0.25);
+        assert_eq!(sum, record(2.0));
+    }
+
+    #[test]
     fn lines_hold_means_and_read_back() {
         let mut window = Window::default();
         window.push(StepRecord {
@@ -98,6 +121,7 @@ mod tests {
         window.push(StepRecord {
             loss: 3.0,
             mse: 1.0,
+            gate_entropy: Some(0.5),
             ..Default::default()
         });
         let line = window.take(10, 8, 2.0).unwrap();

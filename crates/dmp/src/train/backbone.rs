@@ -1,9 +1,10 @@
-//! Pre-training a backbone, with an exponential moving average of its weights.
+//! Training a whole backbone, from scratch or from another, with an exponential moving average of its weights.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
@@ -15,15 +16,18 @@ use dmp_model::train::{Ema, Objective, WholeOptimizer};
 use serde::{Deserialize, Serialize};
 
 use super::rate::{Decay, RateSchedule};
-use super::read;
 use super::record::record;
+use super::{Session, read};
 use crate::output::write_atomic;
-use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee};
+use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
 
-/// Everything that decides what a pre-training run does.
+/// Everything that decides what the training of a whole backbone does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneSettings {
+    /// The backbone it starts from; none is from scratch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// What to train on.
     pub data: String,
     /// Seed of every stream.
@@ -44,6 +48,8 @@ pub struct BackboneSettings {
     pub ema_decay: f64,
     /// Whether images are mirrored at random.
     pub flip: bool,
+    /// Share of labels dropped, if the backbone knows a null label.
+    pub label_dropout: f64,
     /// Gradients are scaled down to this norm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -58,13 +64,14 @@ pub struct BackboneSettings {
 impl BackboneSettings {
     /// What is drawn for each step.
     pub fn draw_plan(&self) -> DrawPlan {
-        let dropout = self.backbone.class_dropout_prob;
+        let null_label = self.backbone.num_classes;
         DrawPlan {
             seed: self.seed,
             batch: self.batch,
             diffusion_steps: crate::DIFFUSION_STEPS,
             flip: self.flip,
-            label_dropout: (dropout > 0.0).then_some((dropout, self.backbone.num_classes)),
+            label_dropout: (self.backbone.class_dropout_prob > 0.0)
+                .then_some((self.label_dropout, null_label)),
             labelled: self.backbone.num_classes > 1,
             gate: None,
         }
@@ -79,13 +86,16 @@ pub struct BackboneTrainee {
     objective: Objective,
     rate: RateSchedule,
     settings: BackboneSettings,
+    workers: Workers,
     device: Device,
 }
 
 impl BackboneTrainee {
-    /// Starts anew, or from a checkpoint's folder after `done` steps.
+    /// Starts from `start` or, without one, from new weights; or goes on from a checkpoint's folder after so many
+    /// steps.
     pub fn new(
         settings: &BackboneSettings,
+        start: Option<&Dit>,
         from: Option<(u64, &Path)>,
         device: &Device,
     ) -> Result<Self> {
@@ -94,10 +104,13 @@ impl BackboneTrainee {
         let (model, average, updates) = match from {
             None => {
                 // Through bytes, so that parameters have the identities they will have when resumed.
-                let bytes = backbone_bytes(
-                    &Dit::init(&settings.backbone, settings.seed, &device),
-                    StoredType::F32,
-                )?;
+                let bytes = match start {
+                    Some(model) => backbone_bytes(model, settings.schedule, StoredType::F32),
+                    None => {
+                        let model = Dit::init(&settings.backbone, settings.seed, &device);
+                        backbone_bytes(&model, settings.schedule, StoredType::F32)
+                    }
+                }?;
                 let model = load_backbone(TensorFile::from_bytes(&bytes)?, None, &device)?.model;
                 (model.clone(), model, 0)
             }
@@ -126,6 +139,7 @@ impl BackboneTrainee {
                 steps: settings.steps,
             },
             settings: settings.clone(),
+            workers: Workers::new()?,
             device,
         })
     }
@@ -136,7 +150,11 @@ impl BackboneTrainee {
             .ema
             .as_ref()
             .context("the moving average is lost after a failed step")?;
-        Ok(backbone_bytes(ema.average(), stored)?)
+        Ok(backbone_bytes(
+            ema.average(),
+            self.settings.schedule,
+            stored,
+        )?)
     }
 }
 
@@ -155,24 +173,57 @@ fn open(path: &Path, device: &Device) -> Result<Dit> {
         .model)
 }
 
+/// Most parts a batch is split into: each holds gradients of every weight until they are added up.
+const MOST_PARTS: usize = 8;
+
+impl BackboneTrainee {
+    /// Gradients and figures of a batch, its images spread over `workers`, each part with a graph of its own.
+    fn gradients(
+        &self,
+        batch: &HostBatch,
+        workers: &Workers,
+    ) -> (Vec<GradientsParams>, StepRecord) {
+        let parts = batch.split(workers.count().min(MOST_PARTS)).into_iter();
+        let parts = workers.map(
+            parts
+                .map(|part| (self.model.clone().fork(&self.device), part))
+                .collect(),
+            |(model, part)| {
+                let share = part.len() as f64 / batch.len() as f64;
+                let noised = part.noised(&self.device);
+                let loss = self.objective.bare(&model, &noised, &part.labels);
+                let gradients = (loss.total.clone() * share).backward();
+                let gradients = GradientsParams::from_grads(gradients, &model);
+                (gradients, record(&loss), share)
+            },
+        );
+        let mut record = StepRecord::default();
+        let mut gradients = Vec::with_capacity(parts.len());
+        for (part, figures, share) in parts {
+            record.add_share(&figures, share);
+            gradients.push(part);
+        }
+        (gradients, record)
+    }
+}
+
 impl Trainee for BackboneTrainee {
     fn step(&mut self, step: u64, batch: &HostBatch) -> Result<StepRecord> {
-        let noised = batch.noised(&self.device);
-        let loss = self.objective.bare(&self.model, &noised, &batch.labels);
-        let gradients = loss.total.backward();
+        let (gradients, mut record) = self.gradients(batch, &self.workers);
         let rate = self.settings.learning_rate * self.rate.factor(step);
         let (model, norm) =
             self.optimizer
                 .step(self.model.clone(), gradients, rate, self.settings.clip_norm);
         self.model = model;
         self.ema = self.ema.take().map(|ema| ema.update(&self.model));
-        Ok(record(&loss, norm))
+        record.grad_norm = norm.0;
+        Ok(record)
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
         write_atomic(
             &folder.join("model.safetensors"),
-            &backbone_bytes(&self.model.valid(), StoredType::F32)?,
+            &backbone_bytes(&self.model.valid(), self.settings.schedule, StoredType::F32)?,
         )?;
         write_atomic(
             &folder.join("ema.safetensors"),
@@ -182,3 +233,27 @@ impl Trainee for BackboneTrainee {
         Ok(())
     }
 }
+
+/// Trains a whole backbone in a run directory, from where the directory stands, and writes the averaged weights
+/// to its `backbone.safetensors`. A run begins from `start` or, without one, from new weights.
+pub fn train_backbone(
+    settings: &BackboneSettings,
+    start: Option<&Dit>,
+    session: Session<'_>,
+    device: &Device,
+) -> Result<()> {
+    if let Some(model) = start {
+        session.check_data(model, &settings.data)?;
+    }
+    let path = session.directory.path("backbone.safetensors");
+    let trainee = session.train(settings, settings.draw_plan(), settings.steps, |from| {
+        BackboneTrainee::new(settings, start, from, device)
+    })?;
+    Ok(write_atomic(
+        &path,
+        &trainee.average_bytes(StoredType::F32)?,
+    )?)
+}
+
+#[cfg(test)]
+mod tests;

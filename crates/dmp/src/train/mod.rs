@@ -1,17 +1,23 @@
-//! The two things that train: a whole backbone, and a patch on a frozen one.
+//! What trains: a whole backbone (from scratch, or fine-tuned), and a patch on a frozen one.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+mod args;
 mod backbone;
 mod patch;
 mod rate;
 mod record;
+mod session;
+#[cfg(test)]
+mod tests;
 
-pub use backbone::{BackboneSettings, BackboneTrainee};
-pub use patch::{Cadence, PatchSettings, PatchTrainee, train_patch};
+pub use args::LoopArgs;
+pub use backbone::{BackboneSettings, BackboneTrainee, train_backbone};
+pub use patch::{PatchSettings, PatchTrainee, train_patch};
 pub use rate::{Decay, RateSchedule};
+pub use session::{Cadence, Session};
 
 /// A file of a checkpoint.
 fn read(path: &Path) -> Result<Vec<u8>> {

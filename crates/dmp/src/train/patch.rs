@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
@@ -19,13 +20,10 @@ use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
 use serde::{Deserialize, Serialize};
 
 use super::rate::{Decay, RateSchedule};
-use super::read;
-use super::record::record;
-use crate::data::Dataset;
+use super::record::{gate_record, record};
+use super::{Session, read};
 use crate::output::write_atomic;
-use crate::run::{
-    DrawPlan, HostBatch, Interrupt, Prefetch, RunDir, RunPlan, StepRecord, Trainee, run,
-};
+use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
 
 /// Everything that decides what a patch's training does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +87,7 @@ pub struct PatchTrainee {
     objective: Objective,
     rate: RateSchedule,
     settings: PatchSettings,
+    workers: Workers,
     metadata: PatchMetadata,
     device: Device,
 }
@@ -105,6 +104,7 @@ impl PatchTrainee {
         let size = backbone.model.config().input_size;
         let mut metadata = PatchMetadata {
             base_sha256: backbone.fingerprint,
+            schedule: settings.schedule,
             architecture: "dit".to_owned(),
             title: format!("DMP patch of {}", settings.model),
             resolution: format!("{size}x{size}"),
@@ -148,6 +148,7 @@ impl PatchTrainee {
                 steps: settings.steps,
             },
             settings: settings.clone(),
+            workers: Workers::new()?,
             metadata,
             device,
         })
@@ -169,30 +170,90 @@ impl PatchTrainee {
     }
 }
 
+/// Gradients and figures of a batch, or of a part of it.
+struct Part {
+    gradients: Option<GradientsParams>,
+    record: StepRecord,
+}
+
+impl PatchTrainee {
+    /// Of the mean over images, some images' `share` of it. `model` has parameters that are leaves of a graph of its
+    /// own, so that parts can be computed at once.
+    fn images(&self, model: &Patched<Dit>, part: &HostBatch, share: f64) -> Part {
+        let noise = part.gate_noise(&self.device);
+        let batch = part.noised(&self.device);
+        let loss = self
+            .objective
+            .images(model, &batch, &part.labels, noise.as_ref());
+        let gradients = (loss.total.clone() * share).backward();
+        Part {
+            record: record(&loss),
+            gradients: Some(GradientsParams::from_grads(gradients, model.patch())),
+        }
+    }
+
+    /// Of the balance terms, which do not split; the backbone's blocks do not run for them.
+    fn balance(&self, model: &Patched<Dit>, batch: &HostBatch) -> Part {
+        let noise = batch.gate_noise(&self.device);
+        let timesteps = self.objective.timesteps(batch.steps());
+        let routing = model.route(&timesteps, &batch.labels, noise.as_ref());
+        let balance = self.objective.balance(&routing);
+        let record = gate_record(&routing, balance.as_ref());
+        // The masks of a uniform gate have balance terms, and no gradient.
+        let weighted = balance
+            .and_then(|balance| balance.weighted)
+            .filter(|_| model.patch().gate().is_some());
+        Part {
+            record,
+            gradients: weighted
+                .map(|total| GradientsParams::from_grads(total.backward(), model.patch())),
+        }
+    }
+
+    /// Gradients and figures of a batch, its images spread over `workers`.
+    fn gradients(
+        &self,
+        batch: &HostBatch,
+        workers: &Workers,
+    ) -> (Vec<GradientsParams>, StepRecord) {
+        let forked = || {
+            let model = self.model.clone();
+            model.map_patch(|patch| patch.fork(&self.device))
+        };
+        let parts = batch.split(workers.count()).into_iter();
+        let (parts, balance) = workers.map_beside(
+            parts.map(|part| (forked(), part)).collect(),
+            |(model, part)| {
+                let share = part.len() as f64 / batch.len() as f64;
+                (self.images(&model, &part, share), share)
+            },
+            || self.balance(&forked(), batch),
+        );
+        let mut record = balance.record;
+        let mut gradients: Vec<_> = balance.gradients.into_iter().collect();
+        for (part, share) in parts {
+            record.add_share(&part.record, share);
+            gradients.extend(part.gradients);
+        }
+        (gradients, record)
+    }
+}
+
 impl Trainee for PatchTrainee {
     fn step(&mut self, step: u64, batch: &HostBatch) -> Result<StepRecord> {
-        let noise = batch.gate_noise(&self.device);
-        let loss = self.objective.patched(
-            &self.model,
-            &batch.noised(&self.device),
-            &batch.labels,
-            noise.as_ref(),
-        );
-        let gradients = loss.total.backward();
+        let (gradients, mut record) = self.gradients(batch, &self.workers);
         let factor = self.rate.factor(step);
         let rates = PatchRates {
             prompts: self.settings.prompt_rate * factor,
             gate: self.settings.gate_rate * factor,
         };
         let (optimizer, clip) = (&mut self.optimizer, self.settings.clip_norm);
-        let mut norm = None;
         self.model = self.model.clone().map_patch(|patch| {
-            let (patch, found) = optimizer.step(patch, gradients, rates, clip);
-            norm = Some(found);
+            let (patch, norm) = optimizer.step(patch, gradients, rates, clip);
+            record.grad_norm = norm.0;
             patch
         });
-        let norm = norm.context("the optimiser took no step")?;
-        Ok(record(&loss, norm))
+        Ok(record)
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
@@ -204,75 +265,26 @@ impl Trainee for PatchTrainee {
     }
 }
 
-/// How often a run writes.
-#[derive(Debug, Clone, Copy)]
-pub struct Cadence {
-    /// Steps between lines of statistics.
-    pub log_every: u64,
-    /// Steps between checkpoints.
-    pub checkpoint_every: u64,
-}
-
 /// Trains a patch in a run directory, from where the directory stands, and writes its `patch.safetensors`.
 /// `backbone` is on the autodiff form of `device`.
 pub fn train_patch(
     settings: &PatchSettings,
     backbone: BackboneFile,
-    data: Dataset,
-    directory: &RunDir,
-    cadence: Cadence,
-    interrupt: &Interrupt,
+    session: Session<'_>,
     device: &Device,
 ) -> Result<()> {
-    let config = backbone.model.config();
-    let layout = backbone.model.layout();
-    let shape = data.shape();
-    anyhow::ensure!(
-        (layout.channels, layout.height, layout.width)
-            == (shape.channels, shape.height, shape.width),
-        "the model takes {}x{}x{} images, data '{}' has {}x{}x{}; give the data the model was trained on",
-        layout.channels,
-        layout.height,
-        layout.width,
-        settings.data,
-        shape.channels,
-        shape.height,
-        shape.width
+    session.check_data(&backbone.model, &settings.data)?;
+    let draws = settings.draw_plan(
+        backbone.model.null_label(),
+        backbone.model.config().num_classes,
     );
-    anyhow::ensure!(
-        config.num_classes == 1 || data.num_classes() <= config.num_classes,
-        "data '{}' has {} classes, the model {}; give the data the model was trained on",
-        settings.data,
-        data.num_classes(),
-        config.num_classes
-    );
-    let draw_plan = settings.draw_plan(backbone.model.null_label(), config.num_classes);
-    let checkpoint = directory.latest_checkpoint()?;
-    let done = checkpoint.as_ref().map_or(0, |(step, _)| *step);
-    anyhow::ensure!(
-        done <= settings.steps,
-        "the run directory already holds {done} steps; give --steps {done} or more"
-    );
-    directory.begin(settings, done)?;
-    let mut trainee = PatchTrainee::new(
-        settings,
-        backbone,
-        checkpoint.as_ref().map(|(_, folder)| folder.as_path()),
-        device,
-    )?;
-    let batches = Prefetch::start(draw_plan, data, done..settings.steps)?;
-    let plan = RunPlan {
-        done,
-        steps: settings.steps,
-        batch: settings.batch,
-        log_every: cadence.log_every,
-        checkpoint_every: cadence.checkpoint_every,
-        keep_every: None,
-    };
-    run(&plan, directory, &mut trainee, batches, interrupt)?;
+    let path = session.directory.path("patch.safetensors");
+    let trainee = session.train(settings, draws, settings.steps, |from| {
+        PatchTrainee::new(settings, backbone, from.map(|(_, folder)| folder), device)
+    })?;
     trainee.verify_frozen()?;
-    Ok(write_atomic(
-        &directory.path("patch.safetensors"),
-        &trainee.patch_bytes()?,
-    )?)
+    Ok(write_atomic(&path, &trainee.patch_bytes()?)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! How fast a model computes here: a forward pass and a training step of a patch, and the memory they take.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use dmp_math::seed::{Purpose, stream};
+use dmp_model::checkpoint::{BackboneFile, collect, fingerprint};
+use dmp_model::denoiser::Denoiser;
+use dmp_model::dit::{Dit, DitConfig, public_key};
+use dmp_model::patch::{BalanceLoss, Patch, PatchConfig};
+use dmp_model::patched::Patched;
+
+use crate::data::{Dataset, ImageShape};
+use crate::run::{Prefetch, Trainee, Workers};
+use crate::train::{Decay, PatchSettings, PatchTrainee};
+
+/// Runs before the first one that counts.
+const WARM_UP: usize = 2;
+
+/// What is timed.
+pub struct Bench {
+    /// The backbone.
+    pub config: DitConfig,
+    /// Images at a time.
+    pub batch: usize,
+    /// Runs that count; the median is given.
+    pub reps: usize,
+}
+
+impl Bench {
+    /// Median seconds of a forward pass of the patched model, without gradients, its images shared out over the cores
+    /// as in sampling.
+    pub fn forward(&self, device: &Device) -> Result<f64> {
+        let workers = Workers::new()?;
+        let model = Patched::new(
+            Dit::init(&self.config, 0, device),
+            Patch::zeroed(&self.patch(), device),
+        )?;
+        let share = self.batch.div_ceil(workers.count());
+        let parts: Vec<Tensor<4>> = (0..self.batch)
+            .step_by(share)
+            .map(|first| self.noise(share.min(self.batch - first), device))
+            .collect();
+        self.median(|| {
+            let work = parts.iter().map(|x| (model.clone(), x.clone())).collect();
+            workers.map(work, |(model, x)| {
+                let images = x.dims()[0];
+                // Reading the values back is what makes sure that they have been computed.
+                dmp_model::host::values(model.predict(x, &vec![500; images], &vec![0; images]))
+                    .len()
+            });
+            Ok(())
+        })
+    }
+
+    /// Median seconds of a training step of the paper's patch: forward, backward to prompts and gate, AdamW.
+    pub fn step(&self, device: &Device) -> Result<f64> {
+        let model = Dit::init(&self.config, 0, &device.clone().autodiff()).no_grad();
+        let backbone = BackboneFile {
+            fingerprint: fingerprint(&collect(&model, public_key)),
+            model,
+            schedule: None,
+        };
+        let settings = self.settings();
+        let draws = settings.draw_plan(backbone.model.null_label(), self.config.num_classes);
+        let mut trainee = PatchTrainee::new(&settings, backbone, None, device)?;
+        let mut batches = Prefetch::start(draws, self.images()?, 0..u64::MAX)?.enumerate();
+        self.median(|| {
+            if let Some((step, batch)) = batches.next() {
+                trainee.step(step as u64, &batch)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn median(&self, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+        let mut seconds = Vec::with_capacity(self.reps);
+        for run in 0..WARM_UP + self.reps {
+            let since = Instant::now();
+            work()?;
+            if run >= WARM_UP {
+                seconds.push(since.elapsed().as_secs_f64());
+            }
+        }
+        seconds.sort_by(f64::total_cmp);
+        let middle = seconds.len() / 2;
+        Ok(if seconds.len().is_multiple_of(2) {
+            0.5 * (seconds[middle - 1] + seconds[middle])
+        } else {
+            seconds[middle]
+        })
+    }
+
+    fn patch(&self) -> PatchConfig {
+        let c = &self.config;
+        PatchConfig::paper(c.num_tokens(), c.hidden_size, c.depth)
+    }
+
+    fn settings(&self) -> PatchSettings {
+        PatchSettings {
+            model: "bench".to_owned(),
+            data: "noise".to_owned(),
+            seed: 0,
+            steps: u64::MAX,
+            batch: self.batch,
+            prompt_rate: 1e-4,
+            gate_rate: 1e-3,
+            warmup: 0,
+            decay: Decay::Constant,
+            flip: false,
+            label_dropout: self.config.class_dropout_prob,
+            clip_norm: None,
+            schedule: Default::default(),
+            loss_weight: Default::default(),
+            balance: BalanceLoss::default(),
+            patch: self.patch(),
+        }
+    }
+
+    fn shape(&self) -> ImageShape {
+        ImageShape {
+            channels: self.config.in_channels,
+            height: self.config.input_size,
+            width: self.config.input_size,
+        }
+    }
+
+    fn noise(&self, images: usize, device: &Device) -> Tensor<4> {
+        let shape = self.shape();
+        let mut values = vec![0.0; images * shape.len()];
+        stream(0, Purpose::Noise, 0).fill_normal(&mut values);
+        let shape = [images, shape.channels, shape.height, shape.width];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// As many images as a batch; what they show does not matter.
+    fn images(&self) -> Result<Dataset> {
+        let shape = self.shape();
+        let pixels = (0..self.batch * shape.len()).map(|i| (i * 31 % 251) as u8);
+        Ok(Dataset::new(
+            pixels.collect(),
+            vec![0; self.batch],
+            shape,
+            self.config.num_classes,
+        )?)
+    }
+}
+
+/// The most memory this process has held, in bytes, where the system says (Linux).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(1024 * kib)
+}

@@ -1,0 +1,99 @@
+//! `dmp bench`: how fast a model computes on this machine.
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use clap::Args;
+use dmp_model::dit::{DitConfig, Preset};
+use serde_json::json;
+
+use crate::bench::{Bench, peak_memory};
+use crate::models::open_backbone;
+
+/// Time a forward pass and a training step of a patched model
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dmp bench --backbone dit-b-2 --tokens 256 --batch 4 --json")]
+pub struct BenchArgs {
+    /// A preset (dit-s-2 to dit-xl-8), 'demo', a .safetensors file or a run directory
+    #[arg(long, default_value = "demo")]
+    backbone: String,
+    /// Tokens of an image, a square number, for a preset [default: 256]
+    #[arg(long)]
+    tokens: Option<usize>,
+    /// Images at a time
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    batch: u64,
+    /// Threads [default: one a core]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Runs that count; medians are printed
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..))]
+    reps: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("--threads")?;
+    }
+    let bench = Bench {
+        config: config(args, device)?,
+        batch: usize::try_from(args.batch).context("--batch")?,
+        reps: usize::try_from(args.reps).context("--reps")?,
+    };
+    let forward = bench.forward(device)?;
+    let step = bench.step(device)?;
+    let images = |seconds: f64| bench.batch as f64 / seconds;
+    if args.json {
+        let object = json!({
+            "backbone": args.backbone,
+            "hidden": bench.config.hidden_size,
+            "depth": bench.config.depth,
+            "tokens": bench.config.num_tokens(),
+            "batch": bench.batch,
+            "dtype": "f32",
+            "threads": rayon::current_num_threads(),
+            "reps": bench.reps,
+            "forward_s": forward,
+            "step_s": step,
+            "peak_memory_bytes": peak_memory(),
+        });
+        println!("{object:#}");
+        return Ok(());
+    }
+    println!("forward: {forward:.4} s, {:.1} images/s", images(forward));
+    println!("step: {step:.4} s, {:.1} images/s", images(step));
+    if let Some(bytes) = peak_memory() {
+        println!("peak memory: {:.0} MB", bytes as f64 / 1e6);
+    }
+    Ok(())
+}
+
+fn config(args: &BenchArgs, device: &Device) -> Result<DitConfig> {
+    let Ok(preset) = args.backbone.parse::<Preset>() else {
+        anyhow::ensure!(
+            args.tokens.is_none(),
+            "--tokens is for presets; '{}' has its own",
+            args.backbone
+        );
+        return Ok(open_backbone(&args.backbone, device)
+            .with_context(|| format!("--backbone {} is no preset", args.backbone))?
+            .model
+            .config()
+            .clone());
+    };
+    let tokens = args.tokens.unwrap_or(256);
+    let side = tokens.isqrt();
+    anyhow::ensure!(
+        side > 0 && side * side == tokens,
+        "--tokens {tokens} is no square number; give for instance {}",
+        (side.max(1)) * side.max(1)
+    );
+    let patch_size = preset.config(32, 1).patch_size;
+    Ok(preset.config(side * patch_size, 1))
+}

@@ -1,0 +1,179 @@
+//! Flags of a patch. Each is an option, so that one given to another method can be refused by name.
+
+use clap::{Args, ValueEnum};
+use dmp_model::denoiser::Backbone;
+use dmp_model::patch::{
+    BalanceForm, BalanceLoss, GateInput, GateKind, Init, PatchConfig, Position,
+};
+
+use super::MethodName;
+use crate::flags::first_given;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PositionName {
+    /// Prompt i is added to token i
+    Add,
+    /// Prompts are extra tokens
+    Prepend,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GateName {
+    /// Linear map of the gate's input and the block
+    Linear,
+    /// Every prompt 1/N
+    Uniform,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GateInputName {
+    /// Timestep and label
+    Conditioning,
+    /// Timestep alone
+    Timestep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum InitName {
+    /// All zeros: starts as the bare backbone
+    Zero,
+    /// Xavier-uniform
+    Random,
+}
+
+/// What a patch is and how it learns.
+#[derive(Debug, Args)]
+pub(super) struct PatchArgs {
+    /// AdamW's learning rate for prompts [default: 1e-2]
+    #[arg(long)]
+    prompt_rate: Option<f64>,
+    /// Where prompts go [default: add]
+    #[arg(long, value_enum)]
+    position: Option<PositionName>,
+    /// How the patch starts [default: zero]
+    #[arg(long, value_enum)]
+    init: Option<InitName>,
+    /// Prompts a block [default: one a token]
+    #[arg(long)]
+    prompts: Option<usize>,
+    /// Blocks patched, from the first [default: all]
+    #[arg(long)]
+    depth: Option<usize>,
+    #[command(flatten, next_help_heading = "Of --method dmp")]
+    pub(super) gate: GateArgs,
+}
+
+/// How prompts are mixed.
+#[derive(Debug, Args)]
+pub(super) struct GateArgs {
+    /// AdamW's learning rate for gate and noise weights [default: 1e-3]
+    #[arg(long)]
+    gate_rate: Option<f64>,
+    /// What makes the mask [default: linear]
+    #[arg(long, value_enum)]
+    gate: Option<GateName>,
+    /// What the gate looks at [default: conditioning]
+    #[arg(long, value_enum)]
+    gate_input: Option<GateInputName>,
+    /// Share of prompts a gate may select [default: 1]
+    #[arg(long)]
+    top_k: Option<f64>,
+    /// Balance loss: shazeer or reference [default: shazeer]
+    #[arg(long)]
+    balance: Option<BalanceForm>,
+    /// Weight of the balance loss's importance term [default: 0.01]
+    #[arg(long)]
+    importance: Option<f64>,
+    /// Weight of the balance loss's load term [default: 0.01]
+    #[arg(long)]
+    load: Option<f64>,
+}
+
+impl PatchArgs {
+    pub(super) fn prompt_rate(&self) -> f64 {
+        self.prompt_rate.unwrap_or(1e-2)
+    }
+
+    pub(super) fn gate_rate(&self) -> f64 {
+        self.gate.gate_rate.unwrap_or(1e-3)
+    }
+
+    pub(super) fn balance(&self) -> BalanceLoss {
+        BalanceLoss {
+            form: self.gate.balance.unwrap_or(BalanceForm::Shazeer),
+            importance: self.gate.importance.unwrap_or(0.01),
+            load: self.gate.load.unwrap_or(0.01),
+        }
+    }
+
+    /// The patch asked for, on this backbone.
+    pub(super) fn config(&self, method: MethodName, backbone: &impl Backbone) -> PatchConfig {
+        PatchConfig {
+            position: match self.position {
+                None | Some(PositionName::Add) => Position::Add,
+                Some(PositionName::Prepend) => Position::Prepend,
+            },
+            gate: match (method, self.gate.gate) {
+                (MethodName::PromptTuning, _) => GateKind::None,
+                (_, None | Some(GateName::Linear)) => GateKind::Linear,
+                (_, Some(GateName::Uniform)) => GateKind::Uniform,
+            },
+            gate_input: match self.gate.gate_input {
+                None | Some(GateInputName::Conditioning) => GateInput::Conditioning,
+                Some(GateInputName::Timestep) => GateInput::Timestep,
+            },
+            top_k: self.gate.top_k.unwrap_or(1.0),
+            init: match self.init {
+                None | Some(InitName::Zero) => Init::Zero,
+                Some(InitName::Random) => Init::Random,
+            },
+            num_prompts: self.prompts.unwrap_or(backbone.num_tokens()),
+            hidden_size: backbone.hidden_size(),
+            depth: self.depth.unwrap_or(backbone.depth()),
+        }
+    }
+
+    /// The first of these flags that was given.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        first_given(&[
+            ("--prompt-rate", self.prompt_rate.is_some()),
+            ("--position", self.position.is_some()),
+            ("--init", self.init.is_some()),
+            ("--prompts", self.prompts.is_some()),
+            ("--depth", self.depth.is_some()),
+        ])
+        .or(self.gate.first_given())
+    }
+}
+
+impl GateArgs {
+    /// The first of these flags that was given.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        first_given(&[
+            ("--gate-rate", self.gate_rate.is_some()),
+            ("--gate", self.gate.is_some()),
+            ("--gate-input", self.gate_input.is_some()),
+            ("--top-k", self.top_k.is_some()),
+            ("--balance", self.balance.is_some()),
+            ("--importance", self.importance.is_some()),
+            ("--load", self.load.is_some()),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    /// A flag that is not in a list would be accepted, and do nothing, where it has no meaning.
+    #[test]
+    fn every_flag_is_in_a_list() {
+        let source = include_str!("patch.rs");
+        for arg in PatchArgs::augment_args(clap::Command::new("")).get_arguments() {
+            let flag = arg.get_long().unwrap();
+            assert!(source.contains(&format!("(\"--{flag}\", self.")), "{flag}");
+        }
+    }
+}

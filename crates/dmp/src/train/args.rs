@@ -1,0 +1,61 @@
+//! Flags that every training command has, and the settings they make.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use dmp_math::weight::LossWeight;
+
+use super::Cadence;
+use crate::data::Dataset;
+use crate::flags;
+
+/// What to train on, where, and how often to write.
+#[derive(Debug, Args)]
+pub struct LoopArgs {
+    /// What to train on: 'demo' is the embedded Fashion-MNIST
+    #[arg(long, default_value = "demo")]
+    pub data: String,
+    /// Run directory; what is trained is in it at the end
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Images a step
+    #[arg(long, default_value_t = 128, value_parser = flags::images)]
+    pub batch: usize,
+    /// Mirror images at random [default: true; false for 'demo', where every shoe points the same way]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub flip: Option<bool>,
+    /// Scale gradients down to this norm [default: off]
+    #[arg(long)]
+    pub clip_norm: Option<f64>,
+    /// Weight of the loss over noise levels: constant, min-snr[:GAMMA], p2[:K,GAMMA]
+    #[arg(long, default_value_t = LossWeight::Constant)]
+    pub loss_weight: LossWeight,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Steps between lines of stats.jsonl
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    log_every: u64,
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    checkpoint_every: u64,
+    /// Never remove checkpoints at multiples of this
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    keep_every: Option<u64>,
+}
+
+impl LoopArgs {
+    /// Whether images of `data` are mirrored.
+    pub fn flips(&self, data: &Dataset) -> bool {
+        self.flip.unwrap_or(!data.is_oriented())
+    }
+
+    /// How often to write.
+    pub fn cadence(&self) -> Cadence {
+        Cadence {
+            log_every: self.log_every,
+            checkpoint_every: self.checkpoint_every,
+            keep_every: self.keep_every,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A batch in parts has the gradients and the loss of the batch in one.
+
+use dmp_model::checkpoint::{StoredType, backbone_bytes, load_backbone};
+use dmp_model::dit::DitConfig;
+use dmp_model::patch::{BalanceForm, GateInput, Init, Position};
+
+use super::*;
+use crate::data::{Dataset, ImageShape};
+use crate::run::Prefetch;
+use crate::train::tests::{assert_close, random, summed};
+
+const CONFIG: DitConfig = DitConfig {
+    input_size: 4,
+    patch_size: 2,
+    in_channels: 1,
+    hidden_size: 8,
+    depth: 2,
+    num_heads: 2,
+    mlp_ratio: 2.0,
+    learn_sigma: true,
+    num_classes: 3,
+    class_dropout_prob: 0.1,
+};
+
+fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
+    PatchSettings {
+        model: "tiny".to_owned(),
+        data: "tiny".to_owned(),
+        seed: 3,
+        steps: 1,
+        batch: 7,
+        prompt_rate: 0.1,
+        gate_rate: 0.1,
+        warmup: 0,
+        decay: Decay::Constant,
+        flip: true,
+        label_dropout: 0.3,
+        clip_norm: None,
+        schedule: BetaSchedule::Linear,
+        loss_weight: LossWeight::MinSnr { gamma: 5.0 },
+        balance: BalanceLoss {
+            form,
+            importance: 0.5,
+            load: 0.25,
+        },
+        patch: PatchConfig {
+            position: Position::Add,
+            gate,
+            gate_input: GateInput::Conditioning,
+            top_k: 0.5,
+            init: Init::Random,
+            num_prompts: 4,
+            hidden_size: 8,
+            depth: 2,
+        },
+    }
+}
+
+/// A trainee on random weights, and a batch of seven.
+fn begun(settings: &PatchSettings) -> (PatchTrainee, HostBatch) {
+    let device = Device::flex();
+    let file = {
+        let model = random(&CONFIG, &device);
+        let bytes = backbone_bytes(&model, settings.schedule, StoredType::F32).unwrap();
+        TensorFile::from_bytes(&bytes).unwrap()
+    };
+    let backbone = load_backbone(file, None, &device.clone().autodiff()).unwrap();
+    let draws = settings.draw_plan(backbone.model.null_label(), CONFIG.num_classes);
+    let shape = ImageShape {
+        channels: 1,
+        height: 4,
+        width: 4,
+    };
+    let pixels = (0..10 * shape.len())
+        .map(|i| (i * 37 % 251) as u8)
+        .collect();
+    let data = Dataset::new(pixels, (0..10).map(|i| i % 3).collect(), shape, 3).unwrap();
+    let batch = Prefetch::start(draws, data, 0..1).unwrap().next().unwrap();
+    (
+        PatchTrainee::new(settings, backbone, None, &device).unwrap(),
+        batch,
+    )
+}
+
+#[test]
+fn a_batch_in_parts_has_the_gradients_of_the_batch_in_one() {
+    for (gate, form) in [
+        (GateKind::Linear, BalanceForm::Shazeer),
+        (GateKind::Linear, BalanceForm::Reference),
+        (GateKind::Uniform, BalanceForm::Shazeer),
+        (GateKind::None, BalanceForm::Shazeer),
+    ] {
+        let settings = settings(gate, form);
+        let (trainee, batch) = begun(&settings);
+        let noise = batch.gate_noise(&trainee.device);
+        let loss = trainee.objective.patched(
+            &trainee.model,
+            &batch.noised(&trainee.device),
+            &batch.labels,
+            noise.as_ref(),
+        );
+        let total = f64::from(loss.total.clone().into_scalar::<f32>());
+        let whole = GradientsParams::from_grads(loss.total.backward(), trainee.model.patch());
+        let expected = summed(trainee.model.patch(), &[whole]);
+        for count in [1, 2, 3] {
+            let workers = Workers::with_count(count).unwrap();
+            let (gradients, record) = trainee.gradients(&batch, &workers);
+            assert!(
+                (record.loss - total).abs() < 1e-5 * total,
+                "{gate:?} {form:?} {count}: loss {}, not {total}",
+                record.loss
+            );
+            assert_close(&summed(trainee.model.patch(), &gradients), &expected);
+        }
+    }
+}

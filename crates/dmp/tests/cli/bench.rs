@@ -1,0 +1,26 @@
+//! Timing: the figures are there and mean what they say; how large they are is no test's business.
+
+use serde_json::Value;
+
+use crate::harness::{Bench, ok, refused};
+
+#[test]
+fn times_a_model_and_says_what_was_timed() {
+    let bench = Bench::new();
+    let model = bench.str("base");
+    let printed = ok(&format!(
+        "bench --backbone {model} --batch 3 --reps 1 --threads 2 --json"
+    ));
+    let figures: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(
+        (&figures["tokens"], &figures["hidden"], &figures["threads"]),
+        (&16.into(), &16.into(), &2.into())
+    );
+    for key in ["forward_s", "step_s"] {
+        assert!(figures[key].as_f64().unwrap() > 0.0, "{key}: {printed}");
+    }
+    let error = refused("bench --backbone dit-s-2 --tokens 200");
+    assert!(error.contains("--tokens 200"), "{error}");
+    let error = refused("bench --backbone dit-q-2");
+    assert!(error.contains("dit-q-2"), "{error}");
+}

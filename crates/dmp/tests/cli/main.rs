@@ -1,0 +1,6 @@
+//! The program as a user runs it: small models, a few steps, every refusal by name.
+
+mod bench;
+mod harness;
+mod refusals;
+mod training;

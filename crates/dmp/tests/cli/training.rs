@@ -1,0 +1,190 @@
+//! Training of every kind, resumption, and what is done with what was trained.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::{Bench, ok, rewind};
+
+#[test]
+fn a_resumed_pretraining_equals_an_uninterrupted_one() {
+    let bench = Bench::new();
+    let whole = bench.bytes("base/backbone.safetensors");
+    let losses = || -> Vec<String> {
+        let stats = fs::read_to_string(bench.path("base/stats.jsonl")).unwrap();
+        stats
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].to_string())
+            .collect()
+    };
+    let before = losses();
+    rewind(&bench.path("base"), "backbone.safetensors");
+    bench.pretrain("base", "");
+    assert!(
+        bench.bytes("base/backbone.safetensors") == whole,
+        "resumed equals uninterrupted"
+    );
+    assert_eq!(losses(), before);
+}
+
+#[test]
+fn a_patch_is_trained_resumed_inspected_and_sampled() {
+    let bench = Bench::new();
+    let printed = bench.train("patch", "--steps 4");
+    assert_eq!(
+        Path::new(printed.trim()),
+        bench.path("patch/patch.safetensors")
+    );
+    let whole = bench.bytes("patch/patch.safetensors");
+
+    rewind(&bench.path("patch"), "patch.safetensors");
+    bench.train("patch", "--steps 4");
+    assert!(
+        bench.bytes("patch/patch.safetensors") == whole,
+        "resumed equals uninterrupted"
+    );
+    // A constant rate can be taken further, and then equals a run that was longer from the start.
+    bench.train("short", "--steps 2");
+    bench.train("short", "--steps 4");
+    assert!(
+        bench.bytes("short/patch.safetensors") == whole,
+        "extended equals longer"
+    );
+
+    let (model, patch) = (bench.str("base"), bench.str("patch/patch.safetensors"));
+    let shown: Value =
+        serde_json::from_str(&ok(&format!("inspect {patch} --model {model} --json"))).unwrap();
+    assert_eq!(shown["kind"], "patch");
+    assert_eq!(shown["added_parameters"], 2 * 16 * 16 + 16 * 17 + 16);
+    assert_eq!(shown["gate"].as_array().unwrap().len(), 2);
+    let plot = bench.str("gates.svg");
+    let table = ok(&format!("inspect {patch} --model {model} --plot {plot}"));
+    assert!(table.contains("entropy"));
+    assert!(fs::read_to_string(&plot).unwrap().starts_with("<svg"));
+
+    let both = format!("--model {model} --patch {patch}");
+    let sample = |name: &str, batch: usize| {
+        let npz = bench.str(name);
+        ok(&format!(
+            "sample {both} --count 5 --batch {batch} --sampling-steps 3 --npz {npz}"
+        ));
+        fs::read(&npz).unwrap()
+    };
+    assert_eq!(
+        sample("a.npz", 5),
+        sample("b.npz", 2),
+        "batch size changes no image"
+    );
+
+    let score = ok(&format!("eval {both} --count 20 --sampling-steps 2 --json"));
+    let score: Value = serde_json::from_str(&score).unwrap();
+    assert!(score["frechet"].as_f64().unwrap() > 0.0 && score["count"] == 20);
+}
+
+#[test]
+fn images_are_drawn_into_a_folder() {
+    let bench = Bench::new();
+    let (model, folder) = (bench.str("base"), bench.str("images"));
+    ok(&format!(
+        "sample --model {model} --count 3 --sampling-steps 2 --guidance 2 --sampler ddim --out {folder}"
+    ));
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["000000.png", "000001.png", "000002.png"]);
+    let picture = image::open(bench.path("images/000002.png")).unwrap();
+    assert_eq!((picture.width(), picture.height()), (28, 28));
+}
+
+#[test]
+fn every_method_position_and_gate_trains() {
+    let bench = Bench::new();
+    let model = bench.str("base");
+    for (run, extra) in [
+        ("pt", "--method prompt-tuning"),
+        ("uniform", "--gate uniform"),
+        (
+            "prepend",
+            "--position prepend --prompts 5 --gate-input timestep",
+        ),
+        ("topk", "--top-k 0.5 --balance reference --depth 1"),
+        (
+            "random",
+            "--init random --clip-norm 1 --loss-weight min-snr:5 --decay cosine --flip",
+        ),
+    ] {
+        bench.train(run, &format!("--steps 2 {extra}"));
+        let (patch, grid) = (
+            bench.str(&format!("{run}/patch.safetensors")),
+            bench.str("grid.png"),
+        );
+        ok(&format!(
+            "sample --model {model} --patch {patch} --grid {grid} --count 2 --sampling-steps 2"
+        ));
+    }
+}
+
+#[test]
+fn full_fine_tuning_starts_from_the_backbone_and_resumes_exactly() {
+    let bench = Bench::new();
+    let line = "--method full --steps 4 --learning-rate 1e-3";
+    let printed = bench.train("full", line);
+    assert_eq!(
+        Path::new(printed.trim()),
+        bench.path("full/backbone.safetensors")
+    );
+    let whole = bench.bytes("full/backbone.safetensors");
+    rewind(&bench.path("full"), "backbone.safetensors");
+    bench.train("full", line);
+    assert!(
+        bench.bytes("full/backbone.safetensors") == whole,
+        "resumed equals uninterrupted"
+    );
+    // At a rate of nothing the weights stay those it started from.
+    bench.train(
+        "still",
+        "--method full --steps 4 --learning-rate 0 --ema-decay 0",
+    );
+    assert!(
+        bench.bytes("still/backbone.safetensors") == bench.bytes("base/backbone.safetensors"),
+        "starts from the backbone"
+    );
+    assert!(whole != bench.bytes("base/backbone.safetensors"));
+}
+
+/// A model's file says its noise schedule, and every command takes it from there.
+#[test]
+fn the_noise_schedule_travels_with_the_model() {
+    let bench = Bench::new();
+    bench.pretrain("cosine", "--schedule squaredcos_cap_v2");
+    let model = bench.str("cosine");
+    let draw = |extra: &str| {
+        let npz = bench.str("x.npz");
+        ok(&format!(
+            "sample --model {model} --count 2 --sampling-steps 3 --npz {npz} {extra}"
+        ));
+        fs::read(&npz).unwrap()
+    };
+    let drawn = draw("");
+    assert_eq!(drawn, draw("--schedule squaredcos_cap_v2"));
+    let out = bench.str("patch");
+    ok(&format!(
+        "train --model {model} --batch 2 --steps 1 --out {out}"
+    ));
+    let config = fs::read_to_string(bench.path("patch/config.toml")).unwrap();
+    assert!(
+        config.contains("schedule = \"squaredcos_cap_v2\""),
+        "{config}"
+    );
+    // The same weights in a file that names the other schedule, in as many letters, give other images.
+    let path = bench.path("cosine/backbone.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let name = b"\"dmp.schedule\":\"squaredcos_cap_v2\"";
+    let at = bytes.windows(name.len()).position(|w| w == name).unwrap();
+    bytes[at..at + name.len()].copy_from_slice(b"\"dmp.schedule\":\"linear\",\"x\":\"1234\"");
+    fs::write(&path, bytes).unwrap();
+    assert_ne!(draw(""), drawn);
+}

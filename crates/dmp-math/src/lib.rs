@@ -9,22 +9,36 @@
 //! | [`seed`] | one random stream per (seed, purpose, index) |
 //! | [`moments`] | streaming, mergeable mean and covariance of feature rows |
 //! | [`frechet`] | Fréchet distance between two Gaussians |
+//! | [`features`] | rows of features, checked |
+//! | [`kernel_distance`] | kernel distance (KID) between two sets of rows |
+//! | [`manifold`] | precision, recall, density and coverage of one set of rows in another |
+//! | [`inception_score`](mod@inception_score) | Inception score of a classifier's logits |
+//! | [`reference_random`] | numpy's random choices, so that subsets are those of the reference evaluators |
 //!
 //! Nothing here knows an image, a network or a file; sampler and loss code in `dmp-model` takes its
 //! scalars from these tables, so a schedule is computed once, in double precision, in one place.
 
 pub mod diffusion;
 pub mod entropy;
+pub mod features;
 pub mod frechet;
+pub mod inception_score;
+pub mod kernel_distance;
+pub mod manifold;
 pub mod moments;
 mod normal;
+pub mod reference_random;
 pub mod respacing;
 pub mod schedule;
 pub mod seed;
 pub mod weight;
 
 pub use diffusion::{DdimStep, Diffusion};
+pub use features::{Features, FeaturesError};
 pub use frechet::{FrechetError, frechet_distance};
+pub use inception_score::inception_score;
+pub use kernel_distance::{Estimate, KernelSettings, kernel_distance};
+pub use manifold::{Manifold, manifold};
 pub use moments::{Gaussian, Moments, MomentsError};
 pub use respacing::RespacingError;
 pub use schedule::{BetaSchedule, UnknownSchedule};

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dmp_math::{BetaSchedule, Diffusion, Gaussian, Moments, frechet_distance, respacing};
+use dmp_math::{
+    BetaSchedule, Diffusion, Features, Gaussian, KernelSettings, Moments, frechet_distance,
+    inception_score, kernel_distance, manifold, respacing,
+};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
 
@@ -47,7 +50,7 @@ impl Tally {
 
 #[test]
 fn every_case() {
-    let mut totals = [0; 3];
+    let mut totals = [0; 4];
     for (folder, config) in cases() {
         let bytes = fs::read(folder.join("case.safetensors")).ok();
         let tensors = bytes
@@ -60,13 +63,18 @@ fn every_case() {
                 .as_ref()
                 .map(|t| frechet_distances(&config, t))
                 .unwrap_or_default(),
+            tensors
+                .as_ref()
+                .map(|t| other_metrics(&config, t))
+                .unwrap_or_default(),
         ];
-        let [schedules, respacings, distances] = kinds.each_ref().map(|tally| tally.checked);
+        let [schedules, respacings, distances, others] =
+            kinds.each_ref().map(|tally| tally.checked);
         let worst = kinds.iter().map(|tally| tally.worst).fold(0.0, f64::max);
-        if schedules + respacings + distances > 0 {
+        if schedules + respacings + distances + others > 0 {
             println!(
                 "{}: {schedules} schedule tables, {respacings} respacings, {distances} Fréchet \
-                 distances, largest relative error {worst:.2e}",
+                 distances, {others} other metrics, largest relative error {worst:.2e}",
                 folder.file_name().unwrap().display(),
             );
         }
@@ -184,21 +192,65 @@ fn frechet_distances(config: &Value, tensors: &SafeTensors<'_>) -> Tally {
     tally
 }
 
+/// Kernel distance, precision, recall and Inception score, as torch-fidelity computes them. Its counts of rows inside
+/// balls are compared exactly, but for the f32 the expected shares went through.
+fn other_metrics(config: &Value, tensors: &SafeTensors<'_>) -> Tally {
+    let mut tally = Tally::default();
+    let Some(expected) = config.get("expected").and_then(Value::as_object) else {
+        return tally;
+    };
+    let mut check = |name: &str, found: f64, tolerance: f64| {
+        let Some(expected) = expected.get(name).and_then(Value::as_f64) else {
+            return;
+        };
+        let error = (found - expected).abs() / expected.abs();
+        assert!(
+            error <= tolerance,
+            "{name}: {found} instead of {expected}: {error:e}"
+        );
+        tally.add(error);
+    };
+    let [(a, dim), (b, _), (logits, classes)] =
+        ["in.real", "in.fake", "in.logits"].map(|name| rows(tensors, name));
+    let [a, b] = [&a, &b].map(|rows| Features::new(rows, dim).unwrap());
+    let settings = KernelSettings {
+        subsets: 50,
+        ..KernelSettings::default()
+    };
+    let kernel = kernel_distance(a, b, settings).unwrap();
+    check("kernel_inception_distance_mean", kernel.mean, 1e-5);
+    check("kernel_inception_distance_std", kernel.std, 1e-3);
+    // What torch-fidelity calls input 1 is the generated side.
+    let inside = manifold(a, b, 3).unwrap();
+    check("precision", inside.precision, 1e-6);
+    check("recall", inside.recall, 1e-6);
+    let score = inception_score(Features::new(&logits, classes).unwrap(), 10).unwrap();
+    check("inception_score_mean", score.mean, 1e-9);
+    check("inception_score_std", score.std, 1e-9);
+    tally
+}
+
 /// Mean and covariance of a feature tensor `[n, d]`.
 fn gaussian(tensors: &SafeTensors<'_>, name: &str) -> Gaussian {
+    let (rows, dim) = rows(tensors, name);
+    let mut moments = Moments::new(dim);
+    moments.push_rows(&rows);
+    moments.finish().unwrap()
+}
+
+/// The values of a tensor `[n, d]`, and d.
+fn rows(tensors: &SafeTensors<'_>, name: &str) -> (Vec<f32>, usize) {
     let view = tensors.tensor(name).unwrap();
     assert_eq!(view.dtype(), Dtype::F32);
     let &[_, dim] = view.shape() else {
         panic!("{name}: not [n, d]")
     };
-    let rows: Vec<f32> = view
+    let rows = view
         .data()
         .as_chunks()
         .0
         .iter()
         .map(|&bytes| f32::from_le_bytes(bytes))
         .collect();
-    let mut moments = Moments::new(dim);
-    moments.push_rows(&rows);
-    moments.finish().unwrap()
+    (rows, dim)
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`block`] | a whole DiT block, forward and backward |
 //! | [`attention`] | softmax(QKᵀ/√d)·V of one image, forward and backward |
+//! | [`conv`] | convolution, bias and ReLU, forward only |
 //! | [`norm`] | LayerNorm and adaLN modulation |
 //! | [`gelu`] | GELU (tanh) and its derivative |
 //! | [`prompt`] | `x + m ⊙ P` |
@@ -16,6 +17,7 @@
 
 pub mod attention;
 pub mod block;
+pub mod conv;
 pub mod gelu;
 pub mod matmul;
 pub mod norm;

@@ -5,6 +5,7 @@ mod file;
 mod module;
 mod patch;
 mod schedule;
+pub mod torch;
 
 pub use backbone::{BackboneFile, backbone_bytes, describes_itself, load_backbone};
 pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint};

@@ -1,0 +1,407 @@
+//! The pickle machine, protocols 0 to 5, without its power to call.
+
+use super::tree::{Id, Made, Node, Tree};
+
+/// Why bytes are no pickle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PickleError {
+    /// It ends in the middle of something.
+    #[error("it ends too early; copy the file again")]
+    Truncated,
+    /// An instruction that no file of PyTorch has.
+    #[error("unknown instruction {code:#04x} at byte {at}; convert the file to safetensors")]
+    Instruction {
+        /// The instruction.
+        code: u8,
+        /// Where.
+        at: usize,
+    },
+    /// An instruction finds something else than it needs.
+    #[error(
+        "instruction {code:#04x} at byte {at} does not find what it needs; the file is damaged"
+    )]
+    Operand {
+        /// The instruction.
+        code: u8,
+        /// Where.
+        at: usize,
+    },
+}
+
+/// Parses the pickle that `bytes` begin with: its tree, its root, and how many bytes it takes.
+pub fn parse(bytes: &[u8]) -> Result<(Tree, Id, usize), PickleError> {
+    let mut machine = Machine {
+        input: Input { bytes, at: 0 },
+        tree: Tree::default(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: std::collections::HashMap::new(),
+    };
+    loop {
+        let at = machine.input.at;
+        let code = machine.input.byte()?;
+        match machine.step(code) {
+            Ok(Some(root)) => return Ok((machine.tree, root, machine.input.at)),
+            Ok(None) => {}
+            Err(Fault::Truncated) => return Err(PickleError::Truncated),
+            Err(Fault::Operand) => return Err(PickleError::Operand { code, at }),
+            Err(Fault::Instruction) => return Err(PickleError::Instruction { code, at }),
+        }
+    }
+}
+
+/// What went wrong in an instruction.
+enum Fault {
+    Truncated,
+    Operand,
+    Instruction,
+}
+
+impl From<PickleError> for Fault {
+    fn from(_: PickleError) -> Self {
+        Self::Truncated
+    }
+}
+
+type Step<T> = Result<T, Fault>;
+
+struct Input<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Input<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], PickleError> {
+        let end = self.at.checked_add(count).ok_or(PickleError::Truncated)?;
+        let taken = self.bytes.get(self.at..end).ok_or(PickleError::Truncated)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, PickleError> {
+        Ok(self.take(1)?[0])
+    }
+
+    /// An unsigned little-endian number of `count` bytes, at most 8.
+    fn number(&mut self, count: usize) -> Result<usize, PickleError> {
+        let bytes = self.take(count)?;
+        let value = bytes
+            .iter()
+            .rev()
+            .fold(0u64, |value, &byte| value << 8 | u64::from(byte));
+        usize::try_from(value).map_err(|_| PickleError::Truncated)
+    }
+
+    /// A line of text, without its end.
+    fn line(&mut self) -> Step<&'a str> {
+        let rest = &self.bytes[self.at..];
+        let length = rest
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .ok_or(Fault::Truncated)?;
+        self.at += length + 1;
+        std::str::from_utf8(&rest[..length]).map_err(|_| Fault::Operand)
+    }
+
+    /// Text of a length that `width` bytes say.
+    fn text(&mut self, width: usize) -> Step<String> {
+        let length = self.number(width)?;
+        let bytes = self.take(length)?;
+        // Python allows lone surrogates; no name of a tensor has one.
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+struct Machine<'a> {
+    input: Input<'a>,
+    tree: Tree,
+    stack: Vec<Id>,
+    marks: Vec<usize>,
+    memo: std::collections::HashMap<usize, Id>,
+}
+
+impl Machine<'_> {
+    /// One instruction; the root when it was the last.
+    fn step(&mut self, code: u8) -> Step<Option<Id>> {
+        match code {
+            b'.' => return self.pop().map(Some),
+            0x80 => drop(self.input.take(1)?),
+            0x95 => drop(self.input.take(8)?),
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.pop_mark()?),
+            b'2' => self.stack.push(self.top()?),
+            _ => self.value(code)?,
+        }
+        Ok(None)
+    }
+
+    /// Instructions that make a value of what follows them.
+    fn value(&mut self, code: u8) -> Step<()> {
+        let node = match code {
+            b'N' => Node::None,
+            0x88 => Node::Bool(true),
+            0x89 => Node::Bool(false),
+            b'I' => integer_line(self.input.line()?)?,
+            b'J' => {
+                let bits = self.input.number(4)? as u32;
+                Node::Int(i64::from(bits.cast_signed()))
+            }
+            b'K' => Node::Int(self.input.number(1)? as i64),
+            b'M' => Node::Int(self.input.number(2)? as i64),
+            b'L' => integer_line(self.input.line()?.trim_end_matches('L'))?,
+            0x8a => self.long(1)?,
+            0x8b => self.long(4)?,
+            b'F' => Node::Float(self.input.line()?.parse().map_err(|_| Fault::Operand)?),
+            b'G' => {
+                let bytes = self.input.take(8)?.try_into().map_err(|_| Fault::Operand)?;
+                Node::Float(f64::from_be_bytes(bytes))
+            }
+            b'S' => Node::Text(self.input.line()?.trim_matches(['\'', '"']).to_owned()),
+            b'V' => Node::Text(self.input.line()?.to_owned()),
+            b'T' | b'X' => Node::Text(self.input.text(4)?),
+            b'U' | 0x8c => Node::Text(self.input.text(1)?),
+            0x8d => Node::Text(self.input.text(8)?),
+            b'B' => self.bytes(4)?,
+            b'C' => self.bytes(1)?,
+            0x8e | 0x96 => self.bytes(8)?,
+            b'c' => {
+                let module = self.input.line()?;
+                Node::Global(format!("{module} {}", self.input.line()?))
+            }
+            b'P' => {
+                let name = self.input.line()?.to_owned();
+                Node::Outside(self.tree.add(Node::Text(name)))
+            }
+            b']' => Node::List(Vec::new()),
+            b')' => Node::Tuple(Vec::new()),
+            b'}' => Node::Dict(Vec::new()),
+            0x8f => Node::List(Vec::new()),
+            _ => return self.combine(code),
+        };
+        self.push(node);
+        Ok(())
+    }
+
+    /// Instructions that make a value of what is on the stack, or change it.
+    fn combine(&mut self, code: u8) -> Step<()> {
+        match code {
+            b'l' | 0x91 => {
+                let items = self.pop_mark()?;
+                self.push(Node::List(items));
+            }
+            b't' => {
+                let items = self.pop_mark()?;
+                self.push(Node::Tuple(items));
+            }
+            0x85..=0x87 => {
+                let mut items = vec![0; usize::from(code - 0x84)];
+                for item in items.iter_mut().rev() {
+                    *item = self.pop()?;
+                }
+                self.push(Node::Tuple(items));
+            }
+            b'd' => {
+                let items = self.pop_mark()?;
+                let pairs = pairs(&items)?;
+                self.push(Node::Dict(pairs));
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.extend(&[item])?;
+            }
+            b'e' | 0x90 => {
+                let items = self.pop_mark()?;
+                self.extend(&items)?;
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.insert(&[(key, value)])?;
+            }
+            b'u' => {
+                let items = self.pop_mark()?;
+                self.insert(&pairs(&items)?)?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let (Node::Text(module), Node::Text(name)) =
+                    (self.tree.node(module), self.tree.node(name))
+                else {
+                    return Err(Fault::Operand);
+                };
+                let name = format!("{module} {name}");
+                self.push(Node::Global(name));
+            }
+            b'Q' => {
+                let name = self.pop()?;
+                self.push(Node::Outside(name));
+            }
+            _ => return self.make(code),
+        }
+        Ok(())
+    }
+
+    /// Instructions that would call something, and those of the memo.
+    fn make(&mut self, code: u8) -> Step<()> {
+        match code {
+            b'R' | 0x81 => {
+                let (arguments, maker) = (self.pop()?, self.pop()?);
+                self.push_made(maker, arguments);
+            }
+            0x92 => {
+                let (_keywords, arguments, maker) = (self.pop()?, self.pop()?, self.pop()?);
+                self.push_made(maker, arguments);
+            }
+            b'o' => {
+                let items = self.pop_mark()?;
+                let (&maker, rest) = items.split_first().ok_or(Fault::Operand)?;
+                let arguments = self.tree.add(Node::Tuple(rest.to_vec()));
+                self.push_made(maker, arguments);
+            }
+            b'i' => {
+                let module = self.input.line()?;
+                let name = format!("{module} {}", self.input.line()?);
+                let items = self.pop_mark()?;
+                let maker = self.tree.add(Node::Global(name));
+                let arguments = self.tree.add(Node::Tuple(items));
+                self.push_made(maker, arguments);
+            }
+            b'b' => {
+                let (state, object) = (self.pop()?, self.top()?);
+                // The state of anything else would change nothing here.
+                if let Node::Made(made) = self.tree.node_mut(object) {
+                    made.state = Some(state);
+                }
+            }
+            b'p' => {
+                let place = self.input.line()?.parse().map_err(|_| Fault::Operand)?;
+                self.remember(place)?;
+            }
+            b'q' => {
+                let place = self.input.number(1)?;
+                self.remember(place)?;
+            }
+            b'r' => {
+                let place = self.input.number(4)?;
+                self.remember(place)?;
+            }
+            0x94 => self.remember(self.memo.len())?,
+            b'g' => {
+                let place = self.input.line()?.parse().map_err(|_| Fault::Operand)?;
+                self.recall(place)?;
+            }
+            b'h' => {
+                let place = self.input.number(1)?;
+                self.recall(place)?;
+            }
+            b'j' => {
+                let place = self.input.number(4)?;
+                self.recall(place)?;
+            }
+            _ => return Err(Fault::Instruction),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, node: Node) {
+        let id = self.tree.add(node);
+        self.stack.push(id);
+    }
+
+    fn push_made(&mut self, maker: Id, arguments: Id) {
+        self.push(Node::Made(Made {
+            maker,
+            arguments,
+            state: None,
+            entries: Vec::new(),
+            items: Vec::new(),
+        }));
+    }
+
+    /// Takes the topmost value; those below the last mark are out of reach.
+    fn pop(&mut self) -> Step<Id> {
+        let id = self.top()?;
+        self.stack.pop();
+        Ok(id)
+    }
+
+    fn top(&self) -> Step<Id> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        self.stack
+            .get(floor..)
+            .and_then(<[Id]>::last)
+            .copied()
+            .ok_or(Fault::Operand)
+    }
+
+    fn pop_mark(&mut self) -> Step<Vec<Id>> {
+        let mark = self.marks.pop().ok_or(Fault::Operand)?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn extend(&mut self, new: &[Id]) -> Step<()> {
+        let target = self.top()?;
+        match self.tree.node_mut(target) {
+            Node::List(items) => items.extend(new),
+            Node::Made(made) => made.items.extend(new),
+            _ => return Err(Fault::Operand),
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, new: &[(Id, Id)]) -> Step<()> {
+        let target = self.top()?;
+        match self.tree.node_mut(target) {
+            Node::Dict(entries) => entries.extend(new),
+            Node::Made(made) => made.entries.extend(new),
+            _ => return Err(Fault::Operand),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, place: usize) -> Step<()> {
+        let top = self.top()?;
+        self.memo.insert(place, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, place: usize) -> Step<()> {
+        let id = self.memo.get(&place).copied().ok_or(Fault::Operand)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn bytes(&mut self, width: usize) -> Step<Node> {
+        let length = self.input.number(width)?;
+        Ok(Node::Bytes(self.input.take(length)?.to_vec()))
+    }
+
+    /// A two's complement number of a length that `width` bytes say. One beyond 64 bits is kept as its bytes.
+    fn long(&mut self, width: usize) -> Step<Node> {
+        let length = self.input.number(width)?;
+        let bytes = self.input.take(length)?;
+        if length > 8 {
+            return Ok(Node::Bytes(bytes.to_vec()));
+        }
+        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+        let mut all = [if negative { 0xff } else { 0 }; 8];
+        all[..length].copy_from_slice(bytes);
+        Ok(Node::Int(i64::from_le_bytes(all)))
+    }
+}
+
+fn integer_line(line: &str) -> Step<Node> {
+    match line {
+        "00" => Ok(Node::Bool(false)),
+        "01" => Ok(Node::Bool(true)),
+        number => Ok(Node::Int(number.parse().map_err(|_| Fault::Operand)?)),
+    }
+}
+
+fn pairs(items: &[Id]) -> Step<Vec<(Id, Id)>> {
+    let (pairs, rest) = items.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Fault::Operand);
+    }
+    Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
+}

@@ -1,0 +1,179 @@
+//! Tensors in a pickle's tree, recognised by the names PyTorch uses, and their numbers.
+
+use half::{bf16, f16};
+
+use super::tree::{Id, Node, Tree};
+use crate::checkpoint::HostTensor;
+
+/// Where a tensor's numbers are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Name of the storage in the archive.
+    pub storage: String,
+    kind: Kind,
+    offset: usize,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+}
+
+/// How numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    F64,
+    F32,
+    F16,
+    Bf16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U8,
+}
+
+impl Kind {
+    fn of(class: &str) -> Option<Self> {
+        let name = class
+            .strip_prefix("torch ")
+            .or(class.strip_prefix("torch.storage "))?;
+        Some(match name {
+            "DoubleStorage" | "float64" => Self::F64,
+            "FloatStorage" | "float32" => Self::F32,
+            "HalfStorage" | "float16" => Self::F16,
+            "BFloat16Storage" | "bfloat16" => Self::Bf16,
+            "LongStorage" | "int64" => Self::I64,
+            "IntStorage" | "int32" => Self::I32,
+            "ShortStorage" | "int16" => Self::I16,
+            "CharStorage" | "int8" => Self::I8,
+            "ByteStorage" | "BoolStorage" | "uint8" | "bool" => Self::U8,
+            _ => return None,
+        })
+    }
+
+    /// Bytes of a number.
+    fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::F16 | Self::Bf16 | Self::I16 => 2,
+            Self::I8 | Self::U8 => 1,
+        }
+    }
+
+    /// The number at `index`, in f32, as every tensor of a model is read.
+    fn at(self, bytes: &[u8], index: usize) -> Option<f32> {
+        fn part<const N: usize>(bytes: &[u8], index: usize) -> Option<[u8; N]> {
+            let start = index.checked_mul(N)?;
+            bytes.get(start..start.checked_add(N)?)?.try_into().ok()
+        }
+        Some(match self {
+            Self::F64 => f64::from_le_bytes(part(bytes, index)?) as f32,
+            Self::F32 => f32::from_le_bytes(part(bytes, index)?),
+            Self::F16 => f16::from_le_bytes(part(bytes, index)?).to_f32(),
+            Self::Bf16 => bf16::from_le_bytes(part(bytes, index)?).to_f32(),
+            Self::I64 => i64::from_le_bytes(part(bytes, index)?) as f32,
+            Self::I32 => i32::from_le_bytes(part(bytes, index)?) as f32,
+            Self::I16 => f32::from(i16::from_le_bytes(part(bytes, index)?)),
+            Self::I8 => f32::from(i8::from_le_bytes(part(bytes, index)?)),
+            Self::U8 => f32::from(u8::from_le_bytes(part(bytes, index)?)),
+        })
+    }
+}
+
+/// Bytes of a number in a storage of this class.
+pub fn width(class: &str) -> Option<usize> {
+    Kind::of(class).map(Kind::size)
+}
+
+/// The tensor that a node describes, if it does.
+pub fn layout(tree: &Tree, id: Id) -> Option<Layout> {
+    let Node::Made(made) = tree.node(id) else {
+        return None;
+    };
+    let arguments = tree.sequence(made.arguments)?;
+    match tree.global(made.maker)? {
+        "torch._utils _rebuild_tensor_v2" | "torch._utils _rebuild_tensor" => {
+            let &[storage, offset, shape, strides, ..] = arguments else {
+                return None;
+            };
+            let Node::Outside(name) = *tree.node(storage) else {
+                return None;
+            };
+            // ('storage', class, key, location, count, …)
+            let &[_, class, key, ..] = tree.sequence(name)? else {
+                return None;
+            };
+            let key = match tree.node(key) {
+                Node::Text(key) => key.clone(),
+                Node::Int(key) => key.to_string(),
+                _ => return None,
+            };
+            Some(Layout {
+                storage: key,
+                kind: Kind::of(tree.global(class)?)?,
+                offset: usize::try_from(tree.integer(offset)?).ok()?,
+                shape: sizes(tree, shape)?,
+                strides: sizes(tree, strides)?,
+            })
+        }
+        "torch._utils _rebuild_parameter" | "torch._utils _rebuild_parameter_with_state" => {
+            let &data = arguments.first()?;
+            layout(tree, data)
+        }
+        _ => None,
+    }
+}
+
+fn sizes(tree: &Tree, id: Id) -> Option<Vec<usize>> {
+    tree.sequence(id)?
+        .iter()
+        .map(|&size| usize::try_from(tree.integer(size)?).ok())
+        .collect()
+}
+
+impl Layout {
+    /// The tensor, from its storage's bytes.
+    pub fn read(&self, bytes: &[u8]) -> Result<HostTensor, String> {
+        let damaged = || {
+            format!(
+                "its shape {:?} does not fit its storage of {} bytes; the file is damaged",
+                self.shape,
+                bytes.len()
+            )
+        };
+        if self.strides.len() != self.shape.len() {
+            return Err(damaged());
+        }
+        let count = self
+            .shape
+            .iter()
+            .try_fold(1usize, |count, &size| count.checked_mul(size))
+            .ok_or_else(damaged)?;
+        // A stride of 0 can make a tensor larger than its storage; no weight of a model is.
+        if count > bytes.len() / self.kind.size() {
+            return Err(damaged());
+        }
+        let mut values = Vec::with_capacity(count);
+        let mut index = vec![0; self.shape.len()];
+        for _ in 0..count {
+            let place = index
+                .iter()
+                .zip(&self.strides)
+                .try_fold(self.offset, |sum, (&i, &stride)| {
+                    sum.checked_add(usize::checked_mul(i, stride)?)
+                })
+                .ok_or_else(damaged)?;
+            values.push(self.kind.at(bytes, place).ok_or_else(damaged)?);
+            for (i, &size) in index.iter_mut().zip(&self.shape).rev() {
+                *i += 1;
+                if *i < size {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        Ok(HostTensor {
+            shape: self.shape.clone(),
+            values,
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! Files that PyTorch wrote (`scripts/export/torch_files.py`) are read to the last bit, and nothing in one is run.
+
+use std::path::Path;
+
+use dmp_math::seed::{Purpose, stream};
+use dmp_model::checkpoint::torch::TorchFile;
+use dmp_model::checkpoint::{TensorFile, Tensors};
+
+fn bytes(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/torch_files")
+        .join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn expected(name: &str) -> Tensors {
+    TensorFile::from_bytes(&bytes(name)).unwrap().tensors
+}
+
+fn tensors(name: &str, part: Option<&str>) -> Tensors {
+    let bytes = bytes(name);
+    assert!(TorchFile::is_one(&bytes), "{name}");
+    TorchFile::from_bytes(bytes)
+        .unwrap()
+        .tensors(part)
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn a_state_dictionary_in_every_container() {
+    let state = expected("state.safetensors");
+    assert_eq!(state.len(), 9);
+    for name in ["state.pt", "state-legacy.pt", "state-protocol4.pt"] {
+        assert_eq!(tensors(name, None), state, "{name}");
+    }
+    // TorchScript keeps modules as objects; the path of a tensor is the same.
+    assert_eq!(tensors("script.pt", None), state);
+}
+
+#[test]
+fn parts_of_a_training_checkpoint() {
+    let state = expected("state.safetensors");
+    let file = TorchFile::from_bytes(bytes("checkpoint.pt")).unwrap();
+    assert_eq!(file.names(), ["model", "ema", "opt", "args"]);
+    assert_eq!(file.tensors(Some("model")).unwrap(), state);
+    let ema = file.tensors(Some("ema")).unwrap();
+    for (name, tensor) in &state {
+        let moved: Vec<f32> = tensor.values.iter().map(|value| value + 1.0).collect();
+        assert_eq!(ema[name].values, moved, "{name}");
+    }
+    assert!(file.tensors(Some("nothing")).unwrap().is_empty());
+    assert_eq!(file.text(&["args", "model"]).unwrap(), "DiT-S/2");
+    assert_eq!(file.text(&["args", "image_size"]).unwrap(), "256");
+    assert_eq!(file.text(&["args", "nothing"]), None);
+}
+
+#[test]
+fn every_kind_of_number_and_view() {
+    assert_eq!(tensors("kinds.pt", None), expected("kinds.safetensors"));
+}
+
+/// Python's own unpickler would run a command here.
+#[test]
+fn a_trap_is_a_name_and_nothing_more() {
+    let file = TorchFile::from_bytes(bytes("hostile.pt")).unwrap();
+    assert_eq!(file.names(), ["weight", "trap"]);
+    let tensors = file.tensors(None).unwrap();
+    assert_eq!(tensors.keys().collect::<Vec<_>>(), ["weight"]);
+    assert!(!Path::new("/tmp/dmp-was-hacked").exists());
+}
+
+/// Whatever is cut off or changed, the answer is tensors or one sentence; never a panic, a hang or all of the memory.
+#[test]
+fn damaged_files_are_refused_or_read() {
+    for name in ["state.pt", "state-legacy.pt", "checkpoint.pt", "kinds.pt"] {
+        let whole = bytes(name);
+        for length in (0..whole.len()).step_by(7) {
+            let _ = TorchFile::from_bytes(whole[..length].to_vec()).map(|file| file.tensors(None));
+        }
+        let mut random = stream(1, Purpose::Subset, whole.len() as u64);
+        for _ in 0..2000 {
+            let mut damaged = whole.clone();
+            for _ in 0..=random.below(3) {
+                let at = random.below(damaged.len() as u64) as usize;
+                damaged[at] = random.below(256) as u8;
+            }
+            let _ = TorchFile::from_bytes(damaged).map(|file| file.tensors(None));
+        }
+    }
+    let error = TorchFile::from_bytes(b"no such thing".to_vec())
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("not a file that PyTorch saved"));
+}
+
+/// A list in itself, and a list doubled fifty times: visited once each.
+#[test]
+fn trees_that_hold_themselves_end() {
+    // ] q0 h0 a .   — a list that is its own element.
+    let own = b"\x80\x02]q\x00h\x00a.";
+    // Each level is a pair of the level below: 2^50 paths, 50 nodes.
+    let mut doubled = b"\x80\x02]".to_vec();
+    for _ in 0..50 {
+        doubled.extend(b"2\x86");
+    }
+    doubled.push(b'.');
+    for pickle in [own.to_vec(), doubled] {
+        let file = TorchFile::from_bytes(zipped(&pickle)).unwrap();
+        assert!(file.tensors(None).unwrap().is_empty());
+    }
+}
+
+/// An archive as PyTorch lays it out, with this pickle and no storages.
+fn zipped(pickle: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored =
+        zip::write::FileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    writer.start_file("archive/data.pkl", stored).unwrap();
+    writer.write_all(pickle).unwrap();
+    writer.finish().unwrap().into_inner()
+}

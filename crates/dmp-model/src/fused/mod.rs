@@ -4,9 +4,12 @@
 //! backend the kernels do it. Tests hold the two together, forward and gradient.
 
 mod block;
+mod conv;
 mod flex;
 mod norm;
 mod prompt;
+
+pub use conv::{conv_relu, conv_relu_reference};
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, backend_extension};

@@ -1,0 +1,90 @@
+//! Convolution, bias and ReLU in one, for networks that only measure.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Dispatch, backend_extension};
+use burn::tensor::activation::relu;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor};
+use burn_flex::{Flex, FlexTensor};
+use dmp_kernels::conv::{self, ConvShape};
+
+use super::flex::{tensor, values};
+
+/// Operations without a backward pass.
+#[backend_extension(Flex)]
+pub trait InferenceBackend: burn::backend::Backend {
+    /// See [`conv_relu`].
+    fn conv_relu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        padding: [usize; 2],
+    ) -> FloatTensor<Self>;
+}
+
+impl InferenceBackend for Flex {
+    fn conv_relu(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        stride: usize,
+        padding: [usize; 2],
+    ) -> FlexTensor {
+        let (x, weight, bias) = (
+            x.to_contiguous(),
+            weight.to_contiguous(),
+            bias.to_contiguous(),
+        );
+        let (images, kernels) = (
+            x.layout().shape().to_vec(),
+            weight.layout().shape().to_vec(),
+        );
+        let shape = ConvShape {
+            batch: images[0],
+            inputs: images[1],
+            outputs: kernels[0],
+            size: [images[2], images[3]],
+            kernel: [kernels[2], kernels[3]],
+            stride,
+            padding,
+        };
+        let out = conv::conv_relu(&shape, values(&x), values(&weight), values(&bias));
+        let [rows, columns] = shape.out_size();
+        tensor(out, [shape.batch, shape.outputs, rows, columns])
+    }
+}
+
+/// `relu(conv(x) + bias)`: images `[B, C, H, W]`, weight `[D, C, kh, kw]`, bias `[D]` → `[B, D, H', W']`.
+pub fn conv_relu(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+    padding: [usize; 2],
+) -> Tensor<4> {
+    // The kernel knows no gradients, so a device that tracks them takes the reference.
+    if x.device() == Device::flex() {
+        return Tensor::from_dispatch(Dispatch::conv_relu(
+            x.into_dispatch(),
+            weight.into_dispatch(),
+            bias.into_dispatch(),
+            stride,
+            padding,
+        ));
+    }
+    conv_relu_reference(x, weight, bias, stride, padding)
+}
+
+/// [`conv_relu`] in burn operations: what defines it, on every device.
+pub fn conv_relu_reference(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+    padding: [usize; 2],
+) -> Tensor<4> {
+    let options = ConvOptions::new([stride; 2], padding, [1; 2], 1);
+    relu(conv2d(x, weight, Some(bias), options))
+}

@@ -1,64 +1,126 @@
-//! `dmp eval`: how good a model's images are.
+//! `dmp eval`: how good images are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use dmp_model::denoiser::Denoiser;
+use dmp_model::features::{Inception, Preprocess};
 use serde_json::json;
 
 use crate::data::demo::{self, Split};
+use crate::evaluate::cache::Slot;
+use crate::evaluate::extract::Extractor;
+use crate::evaluate::figures::{Figures, Metric, Request, figures};
+use crate::evaluate::pictures::Pictures;
+use crate::evaluate::side::{self, Side};
+use crate::evaluate::weights::{self, Weights};
 use crate::evaluate::{METRIC, Score, Scorer};
 use crate::models::Model;
 use crate::run::progress_bar;
 use crate::sampling::{Sampling, SamplingArgs};
 
-/// Reference images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Reference {
-    /// Fashion-MNIST's 10 000 test images: report against these
-    HeldOut,
-    /// 10 000 training images that the demo's backbone has not seen: choose settings with these
-    Validation,
-    /// The embedded 20 000 themselves
-    Train,
-}
-
-/// Sample from a model and measure the images against reference statistics
+/// Measure images, or what a model draws, against a reference
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  dmp eval --model demo --patch runs/patch/patch.safetensors --count 10000 --json"
+    after_help = "Examples:\n  dmp eval --model demo --patch runs/patch/patch.safetensors --count 10000 --json\n  \
+                  dmp eval samples/ --reference photographs.npz --metrics fid,kid"
 )]
 pub struct EvalArgs {
-    /// Backbone: 'demo', a .safetensors file or a run directory
+    /// Images to measure: a folder, an .npz ('arr_0'), or a .safetensors of features [default: draw them from
+    /// --model]
+    samples: Option<PathBuf>,
+    /// Backbone to draw from: 'demo', a .safetensors file or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
     /// Patch to put on it
     #[arg(long)]
     patch: Option<PathBuf>,
-    /// What to compare with
-    #[arg(long, value_enum, default_value_t = Reference::HeldOut)]
-    reference: Reference,
+    /// What to compare with: a folder of images, an .npz of images or statistics, a .safetensors of features; or, for
+    /// what the demo's model draws and in the features of the demo's own network, 'held-out' (Fashion-MNIST's 10 000
+    /// test images: report against these), 'validation' (10 000 that the model has not seen: choose settings with
+    /// these) or 'train' (the embedded 20 000)
+    #[arg(long, default_value = "held-out")]
+    reference: String,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten, next_help_heading = "With Inception's features")]
+    inception: InceptionArgs,
+}
+
+/// How FID and its kin are computed.
+#[derive(Debug, Args)]
+struct InceptionArgs {
+    /// Inception's weights: torch-fidelity's or pytorch-fid's .pth, or the TorchScript .pt of StyleGAN and clean-fid
+    /// [default: $DMP_INCEPTION, or one in the cache folder]
+    #[arg(long)]
+    inception: Option<PathBuf>,
+    /// Whose resizing: torch-fidelity, pytorch-fid or clean
+    #[arg(long, default_value_t = Preprocess::TorchFidelity)]
+    preprocess: Preprocess,
+    /// What to compute, of fid, sfid, is, kid, prdc (precision, recall, density, coverage) [default: all that can be]
+    #[arg(long, value_delimiter = ',')]
+    metrics: Vec<Metric>,
+    /// Random subsets of the kernel distance
+    #[arg(long, default_value_t = 100)]
+    kid_subsets: usize,
+    /// Images in such a subset
+    #[arg(long, default_value_t = 1000)]
+    kid_subset_size: usize,
+    /// Neighbours that precision and recall reach to
+    #[arg(long, default_value_t = 3)]
+    neighbours: usize,
+    /// Parts of the Inception score
+    #[arg(long, default_value_t = 10)]
+    splits: usize,
+    /// Resamples for a 95 % interval of the FID; 0 for none
+    #[arg(long, default_value_t = 0)]
+    bootstrap: usize,
+    /// Seed of subsets and shuffles; 2020 is torch-fidelity's
+    #[arg(long, default_value_t = 2020)]
+    metric_seed: u32,
 }
 
 /// Runs the command.
 pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
-    let model = Model::open(
+    let split = match args.reference.as_str() {
+        "held-out" => Some(Split::HeldOut),
+        "validation" => Some(Split::Validation),
+        "train" => Some(Split::Train),
+        _ => None,
+    };
+    match split {
+        Some(split) => embedded(args, split, device),
+        None => compared(args, device),
+    }
+}
+
+fn model(args: &EvalArgs, device: &Device) -> Result<Model> {
+    Model::open(
         &args.model,
         args.patch.as_deref(),
         args.sampling.schedule,
         device,
-    )?;
-    let score = measure(&model, args, device)?;
+    )
+}
+
+/// With the embedded network and its statistics.
+fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
+    ensure!(
+        args.samples.is_none(),
+        "--reference {} is for what the demo's model draws; give --reference FOLDER or FILE to compare images with",
+        args.reference
+    );
+    let model = model(args, device)?;
+    let score = measure(&model, args, split, device)?;
     if args.json {
         let object = json!({
             "metric": METRIC,
-            "reference": args.reference.to_possible_value().map(|value| value.get_name().to_owned()),
+            "reference": args.reference,
             "model": args.model,
             "patch": args.patch,
             "frechet": score.frechet,
@@ -76,12 +138,7 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
     Ok(())
 }
 
-fn measure(model: &Model, args: &EvalArgs, device: &Device) -> Result<Score> {
-    let split = match args.reference {
-        Reference::HeldOut => Split::HeldOut,
-        Reference::Validation => Split::Validation,
-        Reference::Train => Split::Train,
-    };
+fn measure(model: &Model, args: &EvalArgs, split: Split, device: &Device) -> Result<Score> {
     let reference = demo::statistics(split)?;
     let mut scorer = Scorer::new(device)?;
     let bar = progress_bar(args.sampling.count as u64, 0, "images").with_prefix("sampling");
@@ -92,4 +149,186 @@ fn measure(model: &Model, args: &EvalArgs, device: &Device) -> Result<Score> {
     }
     bar.finish_and_clear();
     scorer.finish(&reference)
+}
+
+/// With Inception's features, or features that both sides bring.
+fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
+    let reference_path = Path::new(&args.reference);
+    ensure!(
+        reference_path.exists(),
+        "--reference {}: no such file or folder; give one, or held-out, validation or train",
+        args.reference
+    );
+    let reference = side::open(reference_path)?;
+    let drawn;
+    let samples = match &args.samples {
+        Some(path) => side::open(path)?,
+        None => {
+            drawn = model(args, device)?;
+            let sampling = Sampling::new(&drawn, &args.sampling, device)?;
+            Side::Images(Pictures::drawn(
+                sampling,
+                drawn.layout(),
+                args.sampling.count,
+            ))
+        }
+    };
+    let mut seen = Seen {
+        args: &args.inception,
+        weights: None,
+        device,
+    };
+    // The reference first: it may be in the cache, and what is wrong with it shows before hours of sampling.
+    let reference = seen.side(reference, Some(reference_path), "reference")?;
+    let samples = seen.side(samples, args.samples.as_deref(), "samples")?;
+    let request = args.inception.request();
+    let found = figures(&samples, &reference, &request)?;
+    warn_if_few(&samples);
+    warn_if_few(&reference);
+    if args.json {
+        print_json(
+            args,
+            &found,
+            &request,
+            seen.weights.as_ref(),
+            [&samples, &reference],
+        )?;
+    } else {
+        print_lines(&found);
+    }
+    Ok(())
+}
+
+impl InceptionArgs {
+    fn request(&self) -> Request {
+        Request {
+            metrics: self.metrics.clone(),
+            kid_subsets: self.kid_subsets,
+            kid_subset_size: self.kid_subset_size,
+            neighbours: self.neighbours,
+            splits: self.splits,
+            bootstrap: self.bootstrap,
+            seed: self.metric_seed,
+        }
+    }
+}
+
+/// Inception, opened once when it is first needed.
+struct Seen<'a> {
+    args: &'a InceptionArgs,
+    weights: Option<Weights>,
+    device: &'a Device,
+}
+
+impl Seen<'_> {
+    /// The side with its features taken. Those of files are kept for the next run.
+    fn side<'s>(
+        &mut self,
+        side: Side<'s>,
+        path: Option<&Path>,
+        name: &'static str,
+    ) -> Result<Side<'s>> {
+        let Side::Images(pictures) = side else {
+            return Ok(side);
+        };
+        let weights = match &mut self.weights {
+            Some(weights) => weights,
+            none => none.insert(weights::open(self.args.inception.as_deref(), self.device)?),
+        };
+        let slot = match path {
+            Some(path) => Slot::of(path, &weights.sha256, self.args.preprocess)
+                .with_context(|| path.display().to_string())?,
+            None => None,
+        };
+        if let Some(extracted) = slot.as_ref().and_then(Slot::read) {
+            return Ok(Side::Inception(extracted));
+        }
+        let extractor = Extractor {
+            network: &weights.network,
+            preprocess: self.args.preprocess,
+            device: self.device,
+        };
+        let extracted = extractor.all(pictures, name)?;
+        if let Some(slot) = slot {
+            slot.write(&extracted);
+        }
+        Ok(Side::Inception(extracted))
+    }
+}
+
+/// Images on a side, where it says.
+fn count(side: &Side<'_>) -> Option<usize> {
+    match side {
+        Side::Inception(extracted) => Some(extracted.count),
+        Side::Features(features) => Some(features.values.len() / features.dim.max(1)),
+        Side::Statistics(_) | Side::Images(_) => None,
+    }
+}
+
+fn warn_if_few(side: &Side<'_>) {
+    if let (Side::Inception(_), Some(count)) = (side, count(side))
+        && count <= Inception::FEATURES
+    {
+        eprintln!(
+            "note: {count} images do not determine a covariance of {} features; a distance of so few is too large and \
+             compares only with others of as many (10 000 or more are usual)",
+            Inception::FEATURES
+        );
+    }
+}
+
+fn print_json(
+    args: &EvalArgs,
+    figures: &Figures,
+    request: &Request,
+    weights: Option<&Weights>,
+    [samples, reference]: [&Side<'_>; 2],
+) -> Result<()> {
+    let mut object = serde_json::to_value(figures)?;
+    let rest = json!({
+        "samples": args.samples.as_ref().map_or_else(|| args.model.clone(), |path| path.display().to_string()),
+        "patch": args.patch,
+        "reference": args.reference,
+        "samples_count": count(samples),
+        "reference_count": count(reference),
+        "definition": {
+            "network": weights.map(|_| "Inception-v3 of 2015-12-05, FID variant"),
+            "inception_sha256": weights.map(|weights| weights.sha256.clone()),
+            "preprocess": weights.map(|_| args.inception.preprocess.name()),
+            "covariance": "unbiased (n - 1), f64",
+            "settings": request,
+        },
+        "sampling": args.samples.is_none().then_some(&args.sampling),
+    });
+    if let (Some(object), serde_json::Value::Object(rest)) = (object.as_object_mut(), rest) {
+        object.extend(rest);
+    }
+    println!("{object:#}");
+    Ok(())
+}
+
+fn print_lines(figures: &Figures) {
+    let line = |name: &str, value: Option<f64>, spread: Option<f64>| {
+        if let Some(value) = value {
+            match spread {
+                Some(spread) => println!("{name}: {value:.4} ± {spread:.4}"),
+                None => println!("{name}: {value:.4}"),
+            }
+        }
+    };
+    line("FID", figures.fid, None);
+    if let Some([low, high]) = figures.fid_interval {
+        println!("FID, 95 % of resamples: {low:.4} to {high:.4}");
+    }
+    line("sFID", figures.sfid, None);
+    line(
+        "Inception score",
+        figures.inception_score,
+        figures.inception_score_std,
+    );
+    line("KID", figures.kid, figures.kid_std);
+    line("precision", figures.precision, None);
+    line("recall", figures.recall, None);
+    line("density", figures.density, None);
+    line("coverage", figures.coverage, None);
 }

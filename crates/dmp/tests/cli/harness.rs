@@ -12,6 +12,9 @@ pub fn dmp(line: &str) -> Output {
     Command::cargo_bin("dmp")
         .unwrap()
         .args(line.split_whitespace())
+        // What is kept between runs is kept in the target folder.
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env_remove("DMP_INCEPTION")
         .output()
         .unwrap()
 }

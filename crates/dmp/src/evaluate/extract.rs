@@ -1,0 +1,106 @@
+//! Inception's features of many images.
+
+use anyhow::Result;
+use burn::tensor::{Device, Tensor, TensorData};
+use dmp_model::features::inception::SIDE;
+use dmp_model::features::{Inception, Preprocess};
+use dmp_model::host;
+
+use super::pictures::{Picture, Pictures};
+use crate::run::{Interrupt, Interrupted, Workers, progress_bar};
+
+/// Images a worker takes at a time: their activations stay within some hundred megabytes.
+const BATCH: usize = 8;
+
+/// Features of images, a row each, in the images' order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Extracted {
+    /// Images.
+    pub count: usize,
+    /// Pooled features `[count, 2048]`.
+    pub pool: Vec<f32>,
+    /// Spatial features `[count, 2023]`.
+    pub spatial: Vec<f32>,
+    /// Class scores without the classifier's bias `[count, 1008]`; empty when the weights have no classifier.
+    pub logits: Vec<f32>,
+    /// The same with the bias.
+    pub logits_with_bias: Vec<f32>,
+}
+
+impl Extracted {
+    fn append(&mut self, other: Self) {
+        self.count += other.count;
+        self.pool.extend(other.pool);
+        self.spatial.extend(other.spatial);
+        self.logits.extend(other.logits);
+        self.logits_with_bias.extend(other.logits_with_bias);
+    }
+}
+
+/// What features are taken with.
+pub struct Extractor<'a> {
+    /// The network.
+    pub network: &'a Inception,
+    /// How images become its input.
+    pub preprocess: Preprocess,
+    /// Where it computes.
+    pub device: &'a Device,
+}
+
+impl Extractor<'_> {
+    /// Features of all `pictures`; `name` stands before the progress bar.
+    pub fn all(&self, pictures: Pictures<'_>, name: &'static str) -> Result<Extracted> {
+        let workers = Workers::new()?;
+        let interrupt = Interrupt::listen();
+        let bar = progress_bar(pictures.count as u64, 0, "images").with_prefix(name);
+        let mut all = Extracted::default();
+        let mut pictures = pictures.peekable();
+        while pictures.peek().is_some() {
+            let mut work = Vec::with_capacity(workers.count());
+            for _ in 0..workers.count() {
+                let batch = pictures.by_ref().take(BATCH).collect::<Result<Vec<_>>>()?;
+                if !batch.is_empty() {
+                    work.push((self.network.clone(), batch));
+                }
+            }
+            let parts = workers.map(work, |(network, batch)| self.batch(&network, &batch));
+            for part in parts {
+                bar.inc(part.count as u64);
+                all.append(part);
+            }
+            if interrupt.asked() {
+                return Err(Interrupted("stopped; nothing was written".to_owned()).into());
+            }
+        }
+        bar.finish_and_clear();
+        Ok(all)
+    }
+
+    fn batch(&self, network: &Inception, pictures: &[Picture]) -> Extracted {
+        let mut values = Vec::with_capacity(pictures.len() * 3 * SIDE * SIDE);
+        for picture in pictures {
+            let plane = picture.size[0] * picture.size[1];
+            for channel in 0..3 {
+                // Grey is the same in red, green and blue.
+                let channel = channel % picture.channels;
+                let pixels = &picture.planes[channel * plane..(channel + 1) * plane];
+                values.extend(self.preprocess.channel(pixels, picture.size, SIDE));
+            }
+        }
+        let images = TensorData::new(values, [pictures.len(), 3, SIDE, SIDE]);
+        let output = network.forward(Tensor::from_data(images, self.device));
+        let logits = |bias| {
+            network
+                .logits(output.pool.clone(), bias)
+                .map(host::values)
+                .unwrap_or_default()
+        };
+        Extracted {
+            count: pictures.len(),
+            logits: logits(false),
+            logits_with_bias: logits(true),
+            pool: host::values(output.pool.clone()),
+            spatial: host::values(output.spatial),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! How good images are.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`fashion`] | scores images of the embedded model with the embedded network |
+//! | [`pictures`] | images one by one: from a folder, an array, a model |
+//! | [`side`] | what is compared: images, statistics or features, from whatever a user names |
+//! | [`extract`] | Inception's features of many images |
+//! | [`weights`] | finds Inception's weights on this machine |
+//! | [`figures`] | FID and its kin from features |
+//! | [`cache`] | features of a reference, kept between runs |
+
+pub mod cache;
+pub mod extract;
+pub mod fashion;
+pub mod figures;
+pub mod pictures;
+pub mod side;
+pub mod weights;
+
+pub use fashion::{METRIC, Score, Scorer};

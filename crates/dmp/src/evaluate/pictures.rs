@@ -1,0 +1,198 @@
+//! Images one by one, whatever they come from.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use dmp_model::denoiser::ImageLayout;
+
+use crate::sampling::{SampledBatch, Sampling};
+
+/// An image of bytes, a plane a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// `[channels, height, width]`.
+    pub planes: Vec<u8>,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// Height and width.
+    pub size: [usize; 2],
+}
+
+/// Images, and how many there will be.
+pub struct Pictures<'a> {
+    /// How many.
+    pub count: usize,
+    images: Box<dyn Iterator<Item = Result<Picture>> + 'a>,
+}
+
+impl Iterator for Pictures<'_> {
+    type Item = Result<Picture>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.images.next()
+    }
+}
+
+/// What images in a folder are called.
+const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
+
+impl<'a> Pictures<'a> {
+    /// All images in a folder and the folders in it, in the order of their paths.
+    pub fn in_folder(folder: &Path) -> Result<Self> {
+        let mut paths = Vec::new();
+        find(folder, &mut paths)?;
+        ensure!(
+            !paths.is_empty(),
+            "{}: no images there; give a folder with {} files",
+            folder.display(),
+            ENDINGS.join(", ")
+        );
+        paths.sort();
+        Ok(Self {
+            count: paths.len(),
+            images: Box::new(paths.into_iter().map(|path| {
+                decode(&path).with_context(|| {
+                    format!("{}: cannot be read as an image; remove it", path.display())
+                })
+            })),
+        })
+    }
+
+    /// The array `arr_0` of an `.npz`, bytes `[count, height, width, channels]`, as guided-diffusion writes it.
+    pub fn in_array(path: &Path) -> Result<Self> {
+        let shown = path.display().to_string();
+        let file = File::open(path).with_context(|| shown.clone())?;
+        let mut archive = npyz::npz::NpzArchive::new(file)
+            .with_context(|| format!("{shown}: not an .npz archive"))?;
+        let array = archive
+            .by_name("arr_0")
+            .with_context(|| shown.clone())?
+            .with_context(|| format!("{shown}: has no array 'arr_0' of images"))?;
+        let &[count, height, width, channels] = array.shape() else {
+            bail!(
+                "{shown}: 'arr_0' has shape {:?}; images are [count, height, width, channels]",
+                array.shape()
+            );
+        };
+        let [count, height, width, channels] =
+            [count, height, width, channels].map(|size| size as usize);
+        ensure!(
+            matches!(channels, 1 | 3),
+            "{shown}: images of {channels} channels; give grey or red-green-blue ones"
+        );
+        let order = array.order();
+        ensure!(
+            order == npyz::Order::C,
+            "{shown}: 'arr_0' is in Fortran order; save it with numpy.ascontiguousarray"
+        );
+        let bytes: Vec<u8> = array
+            .into_vec()
+            .with_context(|| format!("{shown}: 'arr_0' is not of bytes (uint8)"))?;
+        let size = height * width * channels;
+        let picture = move |index: usize| {
+            let pixels = &bytes[index * size..(index + 1) * size];
+            Ok(interleaved(pixels, channels, [height, width]))
+        };
+        Ok(Self {
+            count,
+            images: Box::new((0..count).map(picture)),
+        })
+    }
+
+    /// The `count` images of this layout that are drawn.
+    pub fn drawn(sampling: Sampling<'a>, layout: ImageLayout, count: usize) -> Self {
+        let (channels, size) = (layout.channels, [layout.height, layout.width]);
+        let length = layout.len();
+        let split = move |batch: Result<SampledBatch>| -> Vec<Result<Picture>> {
+            match batch {
+                Ok(batch) => batch
+                    .pixels
+                    .chunks(length)
+                    .map(|planes| {
+                        Ok(Picture {
+                            planes: planes.to_vec(),
+                            channels,
+                            size,
+                        })
+                    })
+                    .collect(),
+                Err(error) => vec![Err(error)],
+            }
+        };
+        Self {
+            count,
+            images: Box::new(sampling.flat_map(split)),
+        }
+    }
+}
+
+fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("{}: cannot be read as a folder", folder.display()))?;
+    for entry in entries {
+        let path = entry.with_context(|| folder.display().to_string())?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if path.is_dir() {
+            find(&path, found)?;
+        } else if ending.is_some_and(|ending| ENDINGS.contains(&ending.to_lowercase().as_str())) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn decode(path: &Path) -> Result<Picture> {
+    let image = image::ImageReader::open(path)?
+        .with_guessed_format()?
+        .decode()?;
+    let size = [image.height() as usize, image.width() as usize];
+    if image.color().has_color() {
+        Ok(interleaved(image.to_rgb8().as_raw(), 3, size))
+    } else {
+        Ok(interleaved(image.to_luma8().as_raw(), 1, size))
+    }
+}
+
+/// From `[height, width, channels]`.
+fn interleaved(pixels: &[u8], channels: usize, size: [usize; 2]) -> Picture {
+    let planes = (0..channels)
+        .flat_map(|channel| pixels.iter().skip(channel).step_by(channels).copied())
+        .collect();
+    Picture {
+        planes,
+        channels,
+        size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_read_in_order_and_says_what_it_cannot_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("b")).unwrap();
+        let grey = image::GrayImage::from_fn(3, 2, |x, y| image::Luma([(10 * y + x) as u8]));
+        grey.save(folder.path().join("b/1.png")).unwrap();
+        let colour = image::RgbImage::from_fn(2, 1, |x, _| image::Rgb([x as u8, 50, 200]));
+        colour.save(folder.path().join("a.PNG")).unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "no image").unwrap();
+
+        let pictures = Pictures::in_folder(folder.path()).unwrap();
+        assert_eq!(pictures.count, 2);
+        let read: Vec<Picture> = pictures.map(Result::unwrap).collect();
+        assert_eq!((read[0].channels, read[0].size), (3, [1, 2]));
+        assert_eq!(read[0].planes, [0, 1, 50, 50, 200, 200]);
+        assert_eq!((read[1].channels, read[1].size), (1, [2, 3]));
+        assert_eq!(read[1].planes, [0, 1, 2, 10, 11, 12]);
+
+        std::fs::write(folder.path().join("c.jpg"), "no image either").unwrap();
+        let error = Pictures::in_folder(folder.path())
+            .unwrap()
+            .find_map(Result::err)
+            .unwrap();
+        assert!(error.to_string().contains("c.jpg"), "{error:#}");
+    }
+}

@@ -1,0 +1,131 @@
+//! What is compared: images, statistics of features, or features, from whatever a user names.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use dmp_math::moments::Gaussian;
+use dmp_model::checkpoint::{HostTensor, TensorFile};
+
+use super::extract::Extracted;
+use super::pictures::Pictures;
+
+/// One side of a comparison, opened.
+pub enum Side<'a> {
+    /// Images, whose features are still to be taken.
+    Images(Pictures<'a>),
+    /// Inception's features.
+    Inception(Extracted),
+    /// Mean and covariance of Inception's features, as other evaluators save them.
+    Statistics(Statistics),
+    /// Features that another program has taken.
+    Features(Features),
+}
+
+/// Mean and covariance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// Of the pooled features.
+    pub pool: Gaussian,
+    /// Of the spatial ones.
+    pub spatial: Option<Gaussian>,
+}
+
+/// Rows of features.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features {
+    /// `[count, dim]`.
+    pub values: Vec<f32>,
+    /// Width of a row.
+    pub dim: usize,
+}
+
+/// Opens a folder of images, an `.npz` of images or of statistics, or a `.safetensors` of features.
+pub fn open(path: &Path) -> Result<Side<'static>> {
+    if path.is_dir() {
+        return Ok(Side::Images(Pictures::in_folder(path)?));
+    }
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    match ending.map(str::to_lowercase).as_deref() {
+        Some("npz") => match statistics(path)? {
+            Some(statistics) => Ok(Side::Statistics(statistics)),
+            None => Ok(Side::Images(Pictures::in_array(path)?)),
+        },
+        Some("safetensors") => Ok(Side::Features(features(path)?)),
+        _ => bail!(
+            "{}: give a folder of images, an .npz of images ('arr_0') or of statistics ('mu', 'sigma'), \
+             or a .safetensors of features",
+            path.display()
+        ),
+    }
+}
+
+/// `mu` and `sigma`, and `mu_s` and `sigma_s` if they are there; `None` for an archive of something else.
+fn statistics(path: &Path) -> Result<Option<Statistics>> {
+    let shown = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("{shown}: cannot be read"))?;
+    let mut archive = npyz::npz::NpzArchive::new(file)
+        .with_context(|| format!("{shown}: not an .npz archive"))?;
+    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    let has = |name: &str| names.iter().any(|found| found == name);
+    if !has("mu") && !has("sigma") {
+        return Ok(None);
+    }
+    let mut gaussian = |mean: &str, covariance: &str| -> Result<Gaussian> {
+        let mean = numbers(&mut archive, mean).with_context(|| shown.clone())?;
+        let covariance = numbers(&mut archive, covariance).with_context(|| shown.clone())?;
+        ensure!(
+            covariance.len() == mean.len() * mean.len(),
+            "{shown}: a covariance of {} numbers does not belong to a mean of {}",
+            covariance.len(),
+            mean.len()
+        );
+        Ok(Gaussian {
+            // Such files do not say of how many images they are.
+            count: 0,
+            mean,
+            covariance,
+        })
+    };
+    let pool = gaussian("mu", "sigma")?;
+    let spatial = (has("mu_s") && has("sigma_s"))
+        .then(|| gaussian("mu_s", "sigma_s"))
+        .transpose()?;
+    Ok(Some(Statistics { pool, spatial }))
+}
+
+fn numbers(archive: &mut npyz::npz::NpzArchive<File>, name: &str) -> Result<Vec<f64>> {
+    let array = archive
+        .by_name(name)?
+        .with_context(|| format!("has no array '{name}'"))?;
+    let array = match array.try_data::<f64>() {
+        Ok(numbers) => return Ok(numbers.collect::<Result<_, _>>()?),
+        Err(array) => array,
+    };
+    match array.try_data::<f32>() {
+        Ok(numbers) => numbers.map(|number| Ok(f64::from(number?))).collect(),
+        Err(_) => bail!("'{name}' is not of 32 or 64-bit floats"),
+    }
+}
+
+/// The one tensor `[count, dim]` of a file, or that named `features`.
+fn features(path: &Path) -> Result<Features> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| format!("{shown}: cannot be read"))?;
+    let mut tensors = TensorFile::from_bytes(&bytes)
+        .with_context(|| shown.clone())?
+        .tensors;
+    let named = tensors.remove("features");
+    let HostTensor { shape, values } = match named {
+        Some(tensor) => tensor,
+        None if tensors.len() == 1 => tensors
+            .pop_first()
+            .map(|(_, tensor)| tensor)
+            .with_context(|| shown.clone())?,
+        None => bail!("{shown}: has no tensor 'features' and not just one other"),
+    };
+    let &[_, dim] = shape.as_slice() else {
+        bail!("{shown}: features of shape {shape:?}; give [count, width]");
+    };
+    Ok(Features { values, dim })
+}

@@ -1,9 +1,10 @@
-//! Rebuilds what is embedded in the binary. Nothing here is needed to build or use `dmp`.
+//! Rebuilds what is embedded in the binary, and shows what it is worth. Nothing here is needed to build or use `dmp`.
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod assets;
+mod curve;
 
 /// Developers' tasks.
 #[derive(Parser)]
@@ -16,10 +17,13 @@ struct Cli {
 enum Task {
     /// Rebuild the embedded demo assets
     Assets(assets::Args),
+    /// Measure the checkpoints of the backbone's training, and draw the curve in docs/
+    Curve(curve::Args),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Assets(args) => assets::run(&args),
+        Task::Curve(args) => curve::run(&args),
     }
 }

@@ -13,6 +13,7 @@
 //! | [`kernel_distance`] | kernel distance (KID) between two sets of rows |
 //! | [`manifold`] | precision, recall, density and coverage of one set of rows in another |
 //! | [`inception_score`](mod@inception_score) | Inception score of a classifier's logits |
+//! | [`resample`] | resizing as PIL does it |
 //! | [`reference_random`] | numpy's random choices, so that subsets are those of the reference evaluators |
 //!
 //! Nothing here knows an image, a network or a file; sampler and loss code in `dmp-model` takes its
@@ -28,6 +29,7 @@ pub mod manifold;
 pub mod moments;
 mod normal;
 pub mod reference_random;
+pub mod resample;
 pub mod respacing;
 pub mod schedule;
 pub mod seed;

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use dmp_math::resample::{Filter, resize_floats};
 use serde::{Deserialize, Serialize};
 
 /// How images become Inception's input.
@@ -46,9 +47,10 @@ impl Preprocess {
                 let position = |i: usize, scale: f32| ((i as f32 + 0.5) * scale - 0.5).max(0.0);
                 scaled(bilinear(&unit, size, side, position), |x| 2.0 * x - 1.0)
             }
-            Self::Clean => scaled(bicubic(&pixels, size, side), |x| {
-                (x.clamp(0.0, 255.0) - 128.0) / 128.0
-            }),
+            Self::Clean => scaled(
+                resize_floats(&pixels, size, [side; 2], Filter::Bicubic),
+                |x| (x.clamp(0.0, 255.0) - 128.0) / 128.0,
+            ),
         }
     }
 }
@@ -122,65 +124,4 @@ fn bilinear(
         }
     }
     out
-}
-
-/// Weights of the source pixels from `first` on for one output pixel.
-struct Taps {
-    first: usize,
-    weights: Vec<f64>,
-}
-
-/// PIL's taps of a bicubic resize: the kernel widens when the image shrinks.
-fn taps(length: usize, side: usize) -> Vec<Taps> {
-    let scale = length as f64 / side as f64;
-    let widening = scale.max(1.0);
-    let support = 2.0 * widening;
-    (0..side)
-        .map(|i| {
-            let centre = (i as f64 + 0.5) * scale;
-            let first = (centre - support + 0.5).max(0.0) as usize;
-            let end = ((centre + support + 0.5) as usize).min(length);
-            let weights: Vec<f64> = (first..end)
-                .map(|at| cubic((at as f64 - centre + 0.5) / widening))
-                .collect();
-            let total: f64 = weights.iter().sum();
-            Taps {
-                first,
-                weights: weights.iter().map(|weight| weight / total).collect(),
-            }
-        })
-        .collect()
-}
-
-/// Keys' cubic with a = −1/2.
-fn cubic(x: f64) -> f64 {
-    const A: f64 = -0.5;
-    let x = x.abs();
-    if x < 1.0 {
-        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
-    } else if x < 2.0 {
-        (((x - 5.0) * x + 8.0) * x - 4.0) * A
-    } else {
-        0.0
-    }
-}
-
-/// PIL's bicubic resize of 32-bit floats: rows first, each pass summed in f64 and stored in f32.
-fn bicubic(pixels: &[f32], [height, width]: [usize; 2], side: usize) -> Vec<f32> {
-    let sum = |taps: &Taps, at: &dyn Fn(usize) -> f32| {
-        let terms = taps.weights.iter().enumerate();
-        terms
-            .map(|(i, weight)| weight * f64::from(at(taps.first + i)))
-            .sum::<f64>() as f32
-    };
-    let columns = taps(width, side);
-    let narrowed: Vec<f32> = (0..height)
-        .flat_map(|y| columns.iter().map(move |taps| (y, taps)))
-        .map(|(y, taps)| sum(taps, &|x| pixels[y * width + x]))
-        .collect();
-    let rows = taps(height, side);
-    rows.iter()
-        .flat_map(|taps| (0..side).map(move |x| (taps, x)))
-        .map(|(taps, x)| sum(taps, &|y| narrowed[y * side + x]))
-        .collect()
 }

@@ -10,14 +10,14 @@ use dmp_model::patch::{BalanceLoss, PatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::data::demo::{self as assets, Split};
-use crate::evaluate::{Score, Scorer};
+use crate::evaluate::{Score, score};
 use crate::gate_view::{self, GateView};
 use crate::models::{Model, open_backbone, open_patch, schedule_of};
 use crate::output::write_atomic;
 use crate::report::demo::{DemoPage, Grids};
 use crate::report::table::{Column, Table};
-use crate::run::{Interrupt, RunDir, progress_bar};
-use crate::sampling::{Channels, Sampler, Sampling, SamplingArgs};
+use crate::run::{Interrupt, RunDir};
+use crate::sampling::{Channels, SampledBatch, Sampler, SamplingArgs};
 use crate::train::{Cadence, Decay, PatchSettings, Session, train_patch};
 
 /// Images in the grids of the report.
@@ -199,22 +199,13 @@ fn measure(
     sampling: &SamplingArgs,
     device: &Device,
 ) -> Result<Measured> {
-    let reference = assets::statistics(Split::HeldOut)?;
-    let mut scorer = Scorer::new(device)?;
     let mut shown = Vec::new();
-    let bar = progress_bar(sampling.count as u64, 0, "images").with_prefix(name);
-    for batch in Sampling::new(model, sampling, device)? {
-        let batch = batch?;
-        scorer.push(&batch)?;
-        bar.inc(batch.labels.len() as u64);
+    let each = |batch: &SampledBatch| {
         let room = SHOWN * assets::SHAPE.len() - shown.len();
         shown.extend(batch.pixels.iter().take(room));
-    }
-    bar.finish_and_clear();
-    Ok(Measured {
-        score: scorer.finish(&reference)?,
-        shown,
-    })
+    };
+    let score = score(model, sampling, Split::HeldOut, name, device, each)?;
+    Ok(Measured { score, shown })
 }
 
 fn table(metrics: &Metrics, patch: &Path) -> Result<Table> {

@@ -9,16 +9,15 @@ use dmp_model::denoiser::Denoiser;
 use dmp_model::features::{Inception, Preprocess};
 use serde_json::json;
 
-use crate::data::demo::{self, Split};
+use crate::data::Split;
 use crate::evaluate::cache::Slot;
 use crate::evaluate::extract::Extractor;
 use crate::evaluate::figures::{Figures, Metric, Request, figures};
 use crate::evaluate::pictures::Pictures;
 use crate::evaluate::side::{self, Side};
 use crate::evaluate::weights::{self, Weights};
-use crate::evaluate::{METRIC, Score, Scorer};
+use crate::evaluate::{METRIC, score};
 use crate::models::Model;
-use crate::run::progress_bar;
 use crate::sampling::{Sampling, SamplingArgs};
 
 /// Measure images, or what a model draws, against a reference
@@ -85,6 +84,13 @@ struct InceptionArgs {
     metric_seed: u32,
 }
 
+impl EvalArgs {
+    /// How images are drawn.
+    pub fn sampling(&self) -> &SamplingArgs {
+        &self.sampling
+    }
+}
+
 /// Runs the command.
 pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
     let split = match args.reference.as_str() {
@@ -116,7 +122,7 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         args.reference
     );
     let model = model(args, device)?;
-    let score = measure(&model, args, split, device)?;
+    let score = score(&model, &args.sampling, split, "sampling", device, |_| {})?;
     if args.json {
         let object = json!({
             "metric": METRIC,
@@ -136,19 +142,6 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         println!("images: {}", score.count);
     }
     Ok(())
-}
-
-fn measure(model: &Model, args: &EvalArgs, split: Split, device: &Device) -> Result<Score> {
-    let reference = demo::statistics(split)?;
-    let mut scorer = Scorer::new(device)?;
-    let bar = progress_bar(args.sampling.count as u64, 0, "images").with_prefix("sampling");
-    for batch in Sampling::new(model, &args.sampling, device)? {
-        let batch = batch?;
-        scorer.push(&batch)?;
-        bar.inc(batch.labels.len() as u64);
-    }
-    bar.finish_and_clear();
-    scorer.finish(&reference)
 }
 
 /// With Inception's features, or features that both sides bring.

@@ -4,14 +4,17 @@
 //! |---|---|
 //! | [`dataset`] | images and labels in memory, and their scaling to [-1, 1] |
 //! | [`order`] | which images a training step sees, as a function of (seed, step) |
+//! | [`picture`] | an image from a file, and ADM's centre crop |
 //! | [`statistics`] | the file of feature statistics that Fréchet distances are measured against |
 //! | [`demo`] | the embedded images, feature network and reference statistics |
 
 pub mod dataset;
 pub mod demo;
 pub mod order;
+pub mod picture;
 pub mod statistics;
 
 pub use dataset::{DataError, Dataset, ImageShape, to_unit};
 pub use order::{Batch, BatchIndices};
+pub use picture::Picture;
 pub use statistics::{Split, StatisticsError};

@@ -6,7 +6,8 @@ use dmp_model::features::inception::SIDE;
 use dmp_model::features::{Inception, Preprocess};
 use dmp_model::host;
 
-use super::pictures::{Picture, Pictures};
+use super::pictures::Pictures;
+use crate::data::Picture;
 use crate::run::{Interrupt, Interrupted, Workers, progress_bar};
 
 /// Images a worker takes at a time: their activations stay within some hundred megabytes.

@@ -9,8 +9,10 @@ use dmp_model::features::FashionCnn;
 use dmp_model::host;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{demo, to_unit};
-use crate::sampling::SampledBatch;
+use crate::data::{Split, demo, to_unit};
+use crate::models::Model;
+use crate::run::progress_bar;
+use crate::sampling::{SampledBatch, Sampling, SamplingArgs};
 
 /// What is measured, in one line.
 pub const METRIC: &str = "Fréchet distance (Fashion-MNIST CNN)";
@@ -26,8 +28,31 @@ pub struct Score {
     pub count: usize,
 }
 
+/// Draws images from a model and scores them against a split's statistics; `each` sees every batch, and `name` stands
+/// before the progress bar.
+pub fn score(
+    model: &Model,
+    sampling: &SamplingArgs,
+    split: Split,
+    name: &'static str,
+    device: &Device,
+    mut each: impl FnMut(&SampledBatch),
+) -> Result<Score> {
+    let reference = demo::statistics(split)?;
+    let mut scorer = Scorer::new(device)?;
+    let bar = progress_bar(sampling.count as u64, 0, "images").with_prefix(name);
+    for batch in Sampling::new(model, sampling, device)? {
+        let batch = batch?;
+        scorer.push(&batch)?;
+        bar.inc(batch.labels.len() as u64);
+        each(&batch);
+    }
+    bar.finish_and_clear();
+    scorer.finish(&reference)
+}
+
 /// Gathers features of images as they come.
-pub struct Scorer {
+struct Scorer {
     network: FashionCnn,
     moments: Moments,
     recognised: usize,
@@ -36,7 +61,7 @@ pub struct Scorer {
 
 impl Scorer {
     /// With the embedded network, on `device`.
-    pub fn new(device: &Device) -> Result<Self> {
+    fn new(device: &Device) -> Result<Self> {
         Ok(Self {
             network: demo::features(device)?,
             moments: Moments::new(FashionCnn::FEATURES),
@@ -46,7 +71,7 @@ impl Scorer {
     }
 
     /// Adds a batch of 28×28 grey images.
-    pub fn push(&mut self, batch: &SampledBatch) -> Result<()> {
+    fn push(&mut self, batch: &SampledBatch) -> Result<()> {
         let shape = [batch.labels.len(), 1, demo::SHAPE.height, demo::SHAPE.width];
         anyhow::ensure!(
             batch.pixels.len() == shape.iter().product::<usize>(),
@@ -72,7 +97,7 @@ impl Scorer {
     }
 
     /// The score against reference statistics.
-    pub fn finish(&self, reference: &Gaussian) -> Result<Score> {
+    fn finish(&self, reference: &Gaussian) -> Result<Score> {
         let features = self.moments.finish()?;
         Ok(Score {
             frechet: frechet_distance(&features, reference)?,

@@ -18,4 +18,4 @@ pub mod pictures;
 pub mod side;
 pub mod weights;
 
-pub use fashion::{METRIC, Score, Scorer};
+pub use fashion::{METRIC, Score, score};

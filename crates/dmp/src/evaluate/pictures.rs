@@ -1,23 +1,13 @@
 //! Images one by one, whatever they come from.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use dmp_model::denoiser::ImageLayout;
 
+use crate::data::picture::{Picture, images_in};
 use crate::sampling::{SampledBatch, Sampling};
-
-/// An image of bytes, a plane a channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    /// `[channels, height, width]`.
-    pub planes: Vec<u8>,
-    /// 1 (grey) or 3 (red, green, blue).
-    pub channels: usize,
-    /// Height and width.
-    pub size: [usize; 2],
-}
 
 /// Images, and how many there will be.
 pub struct Pictures<'a> {
@@ -34,25 +24,14 @@ impl Iterator for Pictures<'_> {
     }
 }
 
-/// What images in a folder are called.
-const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
-
 impl<'a> Pictures<'a> {
     /// All images in a folder and the folders in it, in the order of their paths.
     pub fn in_folder(folder: &Path) -> Result<Self> {
-        let mut paths = Vec::new();
-        find(folder, &mut paths)?;
-        ensure!(
-            !paths.is_empty(),
-            "{}: no images there; give a folder with {} files",
-            folder.display(),
-            ENDINGS.join(", ")
-        );
-        paths.sort();
+        let paths = images_in(folder)?;
         Ok(Self {
             count: paths.len(),
             images: Box::new(paths.into_iter().map(|path| {
-                decode(&path).with_context(|| {
+                Picture::read(&path).with_context(|| {
                     format!("{}: cannot be read as an image; remove it", path.display())
                 })
             })),
@@ -92,7 +71,7 @@ impl<'a> Pictures<'a> {
         let size = height * width * channels;
         let picture = move |index: usize| {
             let pixels = &bytes[index * size..(index + 1) * size];
-            Ok(interleaved(pixels, channels, [height, width]))
+            Ok(Picture::interleaved(pixels, channels, [height, width]))
         };
         Ok(Self {
             count,
@@ -124,45 +103,6 @@ impl<'a> Pictures<'a> {
             count,
             images: Box::new(sampling.flat_map(split)),
         }
-    }
-}
-
-fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("{}: cannot be read as a folder", folder.display()))?;
-    for entry in entries {
-        let path = entry.with_context(|| folder.display().to_string())?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        if path.is_dir() {
-            find(&path, found)?;
-        } else if ending.is_some_and(|ending| ENDINGS.contains(&ending.to_lowercase().as_str())) {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn decode(path: &Path) -> Result<Picture> {
-    let image = image::ImageReader::open(path)?
-        .with_guessed_format()?
-        .decode()?;
-    let size = [image.height() as usize, image.width() as usize];
-    if image.color().has_color() {
-        Ok(interleaved(image.to_rgb8().as_raw(), 3, size))
-    } else {
-        Ok(interleaved(image.to_luma8().as_raw(), 1, size))
-    }
-}
-
-/// From `[height, width, channels]`.
-fn interleaved(pixels: &[u8], channels: usize, size: [usize; 2]) -> Picture {
-    let planes = (0..channels)
-        .flat_map(|channel| pixels.iter().skip(channel).step_by(channels).copied())
-        .collect();
-    Picture {
-        planes,
-        channels,
-        size,
     }
 }
 

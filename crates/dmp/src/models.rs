@@ -1,4 +1,4 @@
-//! Opening what a user names: a backbone, data.
+//! Opening what a user names: a backbone, a patch, the two together.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use dmp_math::schedule::BetaSchedule;
+use dmp_model::checkpoint::torch::TorchFile;
 use dmp_model::checkpoint::{
     BackboneFile, PatchFile, TensorFile, describes_itself, load_backbone, load_patch,
 };
@@ -13,10 +14,11 @@ use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::dit::{Dit, DitConfig};
 use dmp_model::patched::Patched;
 
-use crate::data::{Dataset, demo};
+use crate::data::demo;
 
-/// Opens a backbone: `demo`, a `.safetensors` file (with its sizes in its metadata, or in a `config.json`
-/// beside it), or a folder (a run directory) with `backbone.safetensors` in it.
+/// Opens a backbone: `demo`, a `.safetensors` file or a PyTorch checkpoint (with its sizes in its metadata, in a
+/// `config.json` beside it, or in the shapes of a published DiT), or a folder (a run directory) with
+/// `backbone.safetensors` in it.
 pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     if name == "demo" {
         return Ok(load_backbone(
@@ -34,10 +36,10 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     let shown = path.display().to_string();
     let bytes = fs::read(&path).with_context(|| {
         format!(
-            "model {shown}: cannot be read; give 'demo', a .safetensors file or a run directory"
+            "model {shown}: cannot be read; give 'demo', a .safetensors or .pt file, or a run directory"
         )
     })?;
-    let file = TensorFile::from_bytes(&bytes).with_context(|| format!("model {shown}"))?;
+    let file = tensors(bytes).with_context(|| format!("model {shown}"))?;
     // Files of other programs do not say their sizes; a config.json beside them does.
     let beside = path.with_file_name("config.json");
     let config = match fs::read(&beside) {
@@ -48,6 +50,31 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
         _ => None,
     };
     load_backbone(file, config.as_ref(), device).with_context(|| format!("model {shown}"))
+}
+
+/// The tensors of a safetensors file or of a PyTorch one. Of a training checkpoint, `{model, ema, …}`, the average is
+/// taken; of a wrapped model, names without the wrapper's.
+fn tensors(bytes: Vec<u8>) -> Result<TensorFile> {
+    if !TorchFile::is_one(&bytes) {
+        return Ok(TensorFile::from_bytes(&bytes)?);
+    }
+    let file = TorchFile::from_bytes(bytes)?;
+    let names = file.names();
+    let part = ["ema", "model", "state_dict"]
+        .into_iter()
+        .find(|part| names.iter().any(|name| name == part));
+    let tensors = file.tensors(part)?;
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, tensor)| match name.strip_prefix("module.") {
+            Some(inner) => (inner.to_owned(), tensor),
+            None => (name, tensor),
+        })
+        .collect();
+    Ok(TensorFile {
+        tensors,
+        ..TensorFile::default()
+    })
 }
 
 /// The noise schedule of a model: what its file says, else what the user says with `--schedule`, else linear as for
@@ -161,14 +188,4 @@ pub fn open_patch(path: &Path, device: &Device) -> Result<PatchFile> {
     })?;
     let file = TensorFile::from_bytes(&bytes).with_context(|| format!("patch {shown}"))?;
     load_patch(file, device).with_context(|| format!("patch {shown}"))
-}
-
-/// Opens a data set: `demo`.
-pub fn open_data(name: &str) -> Result<Dataset> {
-    match name {
-        "demo" => Ok(demo::images()?),
-        other => {
-            bail!("data '{other}': only the embedded images are read so far; give --data demo")
-        }
-    }
 }

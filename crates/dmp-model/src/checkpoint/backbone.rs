@@ -27,8 +27,8 @@ pub fn describes_itself(file: &TensorFile) -> bool {
     file.metadata.contains_key(CONFIG_KEY)
 }
 
-/// Reads a backbone strictly. `config` is needed when the file's metadata has none, as in the public
-/// checkpoints, and overrides it otherwise.
+/// Reads a backbone strictly. Its sizes are those of `config`, else of the file's metadata, else what the shapes of a
+/// published DiT say.
 pub fn load_backbone(
     file: TensorFile,
     config: Option<&DitConfig>,
@@ -42,14 +42,7 @@ pub fn load_backbone(
                 reason: error.to_string(),
             })?
         }
-        (None, None) => {
-            let reason =
-                "it is not there, and no config.json beside the file gives the sizes".to_owned();
-            return Err(CheckpointError::Metadata {
-                key: CONFIG_KEY,
-                reason,
-            });
-        }
+        (None, None) => DitConfig::infer(&file.tensors)?,
     };
     config.validate()?;
     let schedule = schedule_in(&file)?;

@@ -2,6 +2,7 @@
 
 mod backbone;
 mod file;
+mod infer;
 mod module;
 mod patch;
 mod schedule;
@@ -9,6 +10,7 @@ pub mod torch;
 
 pub use backbone::{BackboneFile, backbone_bytes, describes_itself, load_backbone};
 pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint};
+pub use infer::InferError;
 pub use module::{Mismatch, apply, collect};
 pub use patch::{PatchFile, PatchMetadata, load_patch, patch_bytes};
 
@@ -34,6 +36,9 @@ pub enum CheckpointError {
     /// The described sizes cannot be built.
     #[error(transparent)]
     Backbone(#[from] crate::dit::ConfigError),
+    /// The sizes are neither described nor to be read off.
+    #[error(transparent)]
+    Infer(#[from] InferError),
     /// The patch does not fit the backbone.
     #[error(transparent)]
     Patch(#[from] crate::patch::PatchConfigError),

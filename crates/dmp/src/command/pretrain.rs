@@ -6,9 +6,8 @@ use clap::Args;
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::dit::DitConfig;
 
-use crate::data::Dataset;
+use crate::data::{Dataset, ImageShape};
 use crate::flags;
-use crate::models::open_data;
 use crate::run::{Interrupt, RunDir};
 use crate::train::{BackboneSettings, Decay, LoopArgs, Session, train_backbone};
 
@@ -20,6 +19,12 @@ use crate::train::{BackboneSettings, Decay, LoopArgs, Session, train_backbone};
 pub struct PretrainArgs {
     #[command(flatten)]
     training: LoopArgs,
+    /// Side that images are cropped to, in pixels; 'demo' has its own
+    #[arg(long)]
+    image_size: Option<usize>,
+    /// Make images grey; 'demo' is
+    #[arg(long)]
+    grey: bool,
     /// Token width
     #[arg(long, default_value_t = 128)]
     hidden_size: usize,
@@ -95,7 +100,13 @@ impl PretrainArgs {
 
 /// Runs the command.
 pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
-    let data = open_data(&args.training.data)?;
+    let data = args
+        .training
+        .open_data(args.image_size.map(|side| ImageShape {
+            channels: if args.grey { 1 } else { 3 },
+            height: side,
+            width: side,
+        }))?;
     let shape = data.shape();
     anyhow::ensure!(
         shape.height == shape.width,

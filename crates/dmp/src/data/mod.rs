@@ -4,17 +4,22 @@
 //! |---|---|
 //! | [`dataset`] | images and labels in memory, and their scaling to [-1, 1] |
 //! | [`order`] | which images a training step sees, as a function of (seed, step) |
+//! | [`open`](mod@open) | whatever a user names |
+//! | [`array`] | images in an `.npz` |
 //! | [`picture`] | an image from a file, and ADM's centre crop |
 //! | [`statistics`] | the file of feature statistics that Fréchet distances are measured against |
 //! | [`demo`] | the embedded images, feature network and reference statistics |
 
+pub mod array;
 pub mod dataset;
 pub mod demo;
+pub mod open;
 pub mod order;
 pub mod picture;
 pub mod statistics;
 
 pub use dataset::{DataError, Dataset, ImageShape, to_unit};
+pub use open::{Wanted, open};
 pub use order::{Batch, BatchIndices};
 pub use picture::Picture;
 pub use statistics::{Split, StatisticsError};

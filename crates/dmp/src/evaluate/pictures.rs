@@ -1,11 +1,11 @@
 //! Images one by one, whatever they come from.
 
-use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use dmp_model::denoiser::ImageLayout;
 
+use crate::data::array::ImageArray;
 use crate::data::picture::{Picture, images_in};
 use crate::sampling::{SampledBatch, Sampling};
 
@@ -38,44 +38,12 @@ impl<'a> Pictures<'a> {
         })
     }
 
-    /// The array `arr_0` of an `.npz`, bytes `[count, height, width, channels]`, as guided-diffusion writes it.
+    /// Those of an `.npz`; see [`ImageArray`].
     pub fn in_array(path: &Path) -> Result<Self> {
-        let shown = path.display().to_string();
-        let file = File::open(path).with_context(|| shown.clone())?;
-        let mut archive = npyz::npz::NpzArchive::new(file)
-            .with_context(|| format!("{shown}: not an .npz archive"))?;
-        let array = archive
-            .by_name("arr_0")
-            .with_context(|| shown.clone())?
-            .with_context(|| format!("{shown}: has no array 'arr_0' of images"))?;
-        let &[count, height, width, channels] = array.shape() else {
-            bail!(
-                "{shown}: 'arr_0' has shape {:?}; images are [count, height, width, channels]",
-                array.shape()
-            );
-        };
-        let [count, height, width, channels] =
-            [count, height, width, channels].map(|size| size as usize);
-        ensure!(
-            matches!(channels, 1 | 3),
-            "{shown}: images of {channels} channels; give grey or red-green-blue ones"
-        );
-        let order = array.order();
-        ensure!(
-            order == npyz::Order::C,
-            "{shown}: 'arr_0' is in Fortran order; save it with numpy.ascontiguousarray"
-        );
-        let bytes: Vec<u8> = array
-            .into_vec()
-            .with_context(|| format!("{shown}: 'arr_0' is not of bytes (uint8)"))?;
-        let size = height * width * channels;
-        let picture = move |index: usize| {
-            let pixels = &bytes[index * size..(index + 1) * size];
-            Ok(Picture::interleaved(pixels, channels, [height, width]))
-        };
+        let array = ImageArray::read(path)?;
         Ok(Self {
-            count,
-            images: Box::new((0..count).map(picture)),
+            count: array.count,
+            images: Box::new((0..array.count).map(move |index| Ok(array.picture(index)))),
         })
     }
 

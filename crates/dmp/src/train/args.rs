@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args;
 use dmp_math::weight::LossWeight;
 
 use super::Cadence;
-use crate::data::Dataset;
+use crate::data::{Dataset, ImageShape, Wanted};
 use crate::flags;
 
 /// What to train on, where, and how often to write.
 #[derive(Debug, Args)]
 pub struct LoopArgs {
-    /// What to train on: 'demo' is the embedded Fashion-MNIST
+    /// What to train on: 'demo' (the embedded Fashion-MNIST), a folder of images (a sub-folder a class), or an .npz of
+    /// images
     #[arg(long, default_value = "demo")]
     pub data: String,
     /// Run directory; what is trained is in it at the end
@@ -24,6 +26,9 @@ pub struct LoopArgs {
     /// Mirror images at random [default: true; false for 'demo', where every shoe points the same way]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub flip: Option<bool>,
+    /// Unreadable images that may be left out
+    #[arg(long, default_value_t = 0)]
+    max_bad: usize,
     /// Scale gradients down to this norm [default: off]
     #[arg(long)]
     pub clip_norm: Option<f64>,
@@ -48,6 +53,15 @@ impl LoopArgs {
     /// Whether images of `data` are mirrored.
     pub fn flips(&self, data: &Dataset) -> bool {
         self.flip.unwrap_or(!data.is_oriented())
+    }
+
+    /// Opens the data, made into images of this shape.
+    pub fn open_data(&self, shape: Option<ImageShape>) -> Result<Dataset> {
+        let wanted = Wanted {
+            shape,
+            max_bad: self.max_bad,
+        };
+        crate::data::open(&self.data, wanted)
     }
 
     /// How often to write.

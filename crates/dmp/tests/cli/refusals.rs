@@ -42,7 +42,7 @@ fn of_a_model_or_a_patch() {
         &["--schedule", "trained with linear"],
     );
     // A patch is no backbone.
-    says(&draw(&format!("--model {patch}")), &["dmp.backbone"]);
+    says(&draw(&format!("--model {patch}")), &["no DiT"]);
     assert!(!bench.path("x.png").exists());
     says(&format!("sample --model {model}"), &["--grid"]);
 

@@ -188,3 +188,31 @@ fn the_noise_schedule_travels_with_the_model() {
     fs::write(&path, bytes).unwrap();
     assert_ne!(draw(""), drawn);
 }
+
+/// A user's own images: drawn here, read from their folder, cropped, trained on from scratch and then patched.
+#[test]
+fn a_folder_of_images_is_data() {
+    let bench = Bench::new();
+    let (model, folder, base) = (bench.str("base"), bench.str("images/one"), bench.str("own"));
+    ok(&format!(
+        "sample --model {model} --count 6 --sampling-steps 2 --out {folder}"
+    ));
+    let data = bench.str("images");
+    ok(&format!(
+        "pretrain --data {data} --image-size 14 --out {base} --hidden-size 16 --depth 1 --num-heads 2 --patch-size 7 \
+         --steps 1 --batch 4"
+    ));
+    let out = bench.str("own-patch");
+    ok(&format!(
+        "train --model {base} --data {data} --out {out} --steps 1 --batch 4"
+    ));
+    let config = fs::read_to_string(bench.path("own/config.toml")).unwrap();
+    assert!(
+        config.contains("in_channels = 3") && config.contains("input_size = 14"),
+        "{config}"
+    );
+    assert!(
+        config.contains("flip = true"),
+        "photographs are mirrored by default: {config}"
+    );
+}

@@ -8,9 +8,9 @@ use dmp_model::checkpoint::BackboneFile;
 use dmp_model::denoiser::Backbone;
 use dmp_model::patch::PatchConfig;
 
-use crate::data::Dataset;
+use crate::data::{Dataset, ImageShape};
 use crate::flags;
-use crate::models::{open_backbone, open_data, schedule_of};
+use crate::models::{open_backbone, schedule_of};
 use crate::run::{Interrupt, RunDir};
 use crate::train::{
     BackboneSettings, Decay, LoopArgs, PatchSettings, Session, train_backbone, train_patch,
@@ -183,7 +183,7 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
         backbone.model.hidden_size(),
         backbone.model.depth(),
     )?;
-    let data = open_data(&args.training.data)?;
+    let data = args.training.open_data(Some(shape(&backbone)))?;
     let settings = args.patch_settings(config, schedule, &data);
     let directory = args.directory(&settings)?;
     let total = backbone.model.config().num_params();
@@ -202,7 +202,7 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
 fn whole(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     let backbone = open_backbone(&args.model, device)?;
     let schedule = schedule_of(backbone.schedule, args.schedule)?;
-    let data = open_data(&args.training.data)?;
+    let data = args.training.open_data(Some(shape(&backbone)))?;
     let settings = args.whole_settings(&backbone, schedule, &data);
     let directory = args.directory(&settings)?;
     eprintln!(
@@ -214,4 +214,14 @@ fn whole(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     let session = args.session(&directory, data, &interrupt);
     train_backbone(&settings, Some(&backbone.model), session, device)?;
     Ok("backbone.safetensors")
+}
+
+/// What the backbone takes.
+fn shape(backbone: &BackboneFile) -> ImageShape {
+    let config = backbone.model.config();
+    ImageShape {
+        channels: config.in_channels,
+        height: config.input_size,
+        width: config.input_size,
+    }
 }

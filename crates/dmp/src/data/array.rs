@@ -1,0 +1,110 @@
+//! Images in an `.npz`, as guided-diffusion writes them.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use npyz::npz::NpzArchive;
+
+use super::Picture;
+
+/// Images of one size, and their labels if the file has them.
+pub struct ImageArray {
+    bytes: Vec<u8>,
+    channels: usize,
+    size: [usize; 2],
+    /// How many.
+    pub count: usize,
+    /// `arr_1`, or `labels`: one a picture.
+    pub labels: Option<Vec<u32>>,
+}
+
+impl ImageArray {
+    /// Reads the array `arr_0`, bytes `[count, height, width, channels]`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let shown = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("{shown}: cannot be read"))?;
+        let mut archive =
+            NpzArchive::new(file).with_context(|| format!("{shown}: not an .npz archive"))?;
+        let array = archive
+            .by_name("arr_0")
+            .with_context(|| shown.clone())?
+            .with_context(|| format!("{shown}: has no array 'arr_0' of images"))?;
+        let &[count, height, width, channels] = array.shape() else {
+            bail!(
+                "{shown}: 'arr_0' has shape {:?}; images are [count, height, width, channels]",
+                array.shape()
+            );
+        };
+        let [count, height, width, channels] =
+            [count, height, width, channels].map(|size| size as usize);
+        ensure!(
+            matches!(channels, 1 | 3),
+            "{shown}: images of {channels} channels; give grey or red-green-blue ones"
+        );
+        ensure!(
+            array.order() == npyz::Order::C,
+            "{shown}: 'arr_0' is in Fortran order; save it with numpy.ascontiguousarray"
+        );
+        let bytes = array
+            .into_vec()
+            .with_context(|| format!("{shown}: 'arr_0' is not of bytes (uint8)"))?;
+        let labels = labels(&mut archive).with_context(|| shown.clone())?;
+        if let Some(labels) = &labels {
+            ensure!(
+                labels.len() == count,
+                "{shown}: {} labels for {count} images",
+                labels.len()
+            );
+        }
+        Ok(Self {
+            bytes,
+            channels,
+            size: [height, width],
+            count,
+            labels,
+        })
+    }
+
+    /// One image.
+    pub fn picture(&self, index: usize) -> Picture {
+        let length = self.size[0] * self.size[1] * self.channels;
+        let pixels = &self.bytes[index * length..(index + 1) * length];
+        Picture::interleaved(pixels, self.channels, self.size)
+    }
+}
+
+fn labels(archive: &mut NpzArchive<File>) -> Result<Option<Vec<u32>>> {
+    for name in ["arr_1", "labels"] {
+        let Some(array) = archive.by_name(name)? else {
+            continue;
+        };
+        let out_of_range = || format!("'{name}' holds a label that is no class");
+        let array = match array.try_data::<i64>() {
+            Ok(values) => {
+                let values: Vec<i64> = values.collect::<Result<_, _>>()?;
+                let labels = values.into_iter().map(u32::try_from);
+                let labels: Result<_, _> = labels.collect();
+                return labels.map(Some).with_context(out_of_range);
+            }
+            Err(array) => array,
+        };
+        let array = match array.try_data::<i32>() {
+            Ok(values) => {
+                let values: Vec<i32> = values.collect::<Result<_, _>>()?;
+                let labels = values.into_iter().map(u32::try_from);
+                let labels: Result<_, _> = labels.collect();
+                return labels.map(Some).with_context(out_of_range);
+            }
+            Err(array) => array,
+        };
+        match array.try_data::<u8>() {
+            Ok(values) => {
+                let values: Vec<u8> = values.collect::<Result<_, _>>()?;
+                return Ok(Some(values.into_iter().map(u32::from).collect()));
+            }
+            Err(_) => bail!("'{name}' is not of whole numbers (int64, int32 or uint8)"),
+        }
+    }
+    Ok(None)
+}

@@ -109,6 +109,7 @@ impl Bench {
             gate_rate: 1e-3,
             warmup: 0,
             decay: Decay::Constant,
+            ema_decay: 0.0,
             flip: false,
             label_dropout: self.config.class_dropout_prob,
             clip_norm: None,

@@ -141,6 +141,7 @@ fn settings(args: &DemoArgs, device: &Device) -> Result<PatchSettings> {
         gate_rate: 1e-3,
         warmup: 0,
         decay: Decay::Cosine,
+        ema_decay: 0.0,
         // Every shoe of the embedded images points the same way.
         flip: false,
         label_dropout: config.class_dropout_prob,

@@ -16,7 +16,7 @@ use dmp_model::denoiser::Denoiser;
 use dmp_model::dit::{Dit, public_key};
 use dmp_model::patch::{BalanceLoss, GateKind, Patch, PatchConfig};
 use dmp_model::patched::Patched;
-use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
+use dmp_model::train::{Ema, Objective, PatchOptimizer, PatchRates};
 use serde::{Deserialize, Serialize};
 
 use super::rate::{Decay, RateSchedule};
@@ -47,6 +47,8 @@ pub struct PatchSettings {
     pub warmup: u64,
     /// What follows the warm-up.
     pub decay: Decay,
+    /// Decay of the patch's moving average, which is what is written; 0 is the patch itself.
+    pub ema_decay: f64,
     /// Whether images are mirrored at random.
     pub flip: bool,
     /// Share of labels dropped, if the backbone knows a null label.
@@ -83,6 +85,8 @@ impl PatchSettings {
 /// A patch that learns on a backbone that does not.
 pub struct PatchTrainee {
     model: Patched<Dit>,
+    /// The moving average, if there is one.
+    ema: Option<Ema<Patch>>,
     optimizer: PatchOptimizer,
     objective: Objective,
     rate: RateSchedule,
@@ -93,11 +97,12 @@ pub struct PatchTrainee {
 }
 
 impl PatchTrainee {
-    /// Starts anew, or from a checkpoint's folder. `backbone` is on the autodiff device and requires no gradients.
+    /// Starts anew, or goes on from a checkpoint's folder after so many steps. `backbone` is on the autodiff device and
+    /// requires no gradients.
     pub fn new(
         settings: &PatchSettings,
         backbone: BackboneFile,
-        from: Option<&Path>,
+        from: Option<(u64, &Path)>,
         device: &Device,
     ) -> Result<Self> {
         let device = device.clone().autodiff();
@@ -116,7 +121,7 @@ impl PatchTrainee {
                 let patch = Patch::init(&settings.patch, settings.seed, &device);
                 (patch_bytes(&patch, &metadata)?, PatchOptimizer::default())
             }
-            Some(folder) => {
+            Some((_, folder)) => {
                 let state = [
                     read(&folder.join("prompts.bin"))?,
                     read(&folder.join("gate.bin"))?,
@@ -133,6 +138,15 @@ impl PatchTrainee {
         // A run keeps the day it began.
         metadata.date = file.metadata.date;
         let patch = file.patch;
+        let ema = match from {
+            _ if settings.ema_decay == 0.0 => None,
+            None => Some(Ema::new(patch.clone(), settings.ema_decay, 0)),
+            Some((done, folder)) => {
+                let bytes = read(&folder.join("average.safetensors"))?;
+                let average = load_patch(TensorFile::from_bytes(&bytes)?, &device)?.patch;
+                Some(Ema::new(average, settings.ema_decay, done))
+            }
+        };
         let objective = Objective {
             diffusion: Diffusion::new(settings.schedule, crate::DIFFUSION_STEPS),
             weight: settings.loss_weight,
@@ -140,6 +154,7 @@ impl PatchTrainee {
         };
         Ok(Self {
             model: Patched::new(backbone.model.no_grad(), patch)?,
+            ema,
             optimizer,
             objective,
             rate: RateSchedule {
@@ -154,8 +169,15 @@ impl PatchTrainee {
         })
     }
 
-    /// The patch's file.
+    /// The file of what was trained: the average, if there is one.
     pub fn patch_bytes(&self) -> Result<Vec<u8>> {
+        match &self.ema {
+            Some(ema) => Ok(patch_bytes(ema.average(), &self.metadata)?),
+            None => self.trained_bytes(),
+        }
+    }
+
+    fn trained_bytes(&self) -> Result<Vec<u8>> {
         Ok(patch_bytes(&self.model.patch().valid(), &self.metadata)?)
     }
 
@@ -253,12 +275,16 @@ impl Trainee for PatchTrainee {
             record.grad_norm = norm.0;
             patch
         });
+        self.ema = self.ema.take().map(|ema| ema.update(self.model.patch()));
         Ok(record)
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
         let [prompts, gate] = self.optimizer.state()?;
-        write_atomic(&folder.join("patch.safetensors"), &self.patch_bytes()?)?;
+        write_atomic(&folder.join("patch.safetensors"), &self.trained_bytes()?)?;
+        if self.ema.is_some() {
+            write_atomic(&folder.join("average.safetensors"), &self.patch_bytes()?)?;
+        }
         write_atomic(&folder.join("prompts.bin"), &prompts)?;
         write_atomic(&folder.join("gate.bin"), &gate)?;
         Ok(())
@@ -280,7 +306,7 @@ pub fn train_patch(
     );
     let path = session.directory.path("patch.safetensors");
     let trainee = session.train(settings, draws, settings.steps, |from| {
-        PatchTrainee::new(settings, backbone, from.map(|(_, folder)| folder), device)
+        PatchTrainee::new(settings, backbone, from, device)
     })?;
     trainee.verify_frozen()?;
     Ok(write_atomic(&path, &trainee.patch_bytes()?)?)

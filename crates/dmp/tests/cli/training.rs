@@ -44,6 +44,14 @@ fn a_patch_is_trained_resumed_inspected_and_sampled() {
         bench.bytes("patch/patch.safetensors") == whole,
         "resumed equals uninterrupted"
     );
+    // The average too goes on where it stood, and is another patch than the last.
+    let line = "--steps 4 --ema-decay 0.9";
+    bench.train("average", line);
+    let average = bench.bytes("average/patch.safetensors");
+    rewind(&bench.path("average"), "patch.safetensors");
+    bench.train("average", line);
+    assert!(bench.bytes("average/patch.safetensors") == average);
+    assert!(average != whole);
     // A constant rate can be taken further, and then equals a run that was longer from the start.
     bench.train("short", "--steps 2");
     bench.train("short", "--steps 4");

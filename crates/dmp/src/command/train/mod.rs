@@ -56,6 +56,10 @@ pub struct TrainArgs {
     /// Learning rate after the warm-up
     #[arg(long, value_enum, default_value_t = Decay::Constant)]
     decay: Decay,
+    /// Decay of the moving average of what is trained, which is what is written; 0 for no average
+    /// [default: 0 for a patch, 0.99 for --method full]
+    #[arg(long, value_parser = flags::ema_decay)]
+    ema_decay: Option<f64>,
     /// Share of labels dropped, if the backbone knows a null label
     #[arg(long, default_value_t = 0.1, value_parser = flags::share)]
     label_dropout: f64,
@@ -102,6 +106,7 @@ impl TrainArgs {
             gate_rate: self.patch.gate_rate(),
             warmup: self.warmup,
             decay: self.decay,
+            ema_decay: self.ema_decay.unwrap_or(0.0),
             flip: self.training.flips(data),
             label_dropout: self.label_dropout,
             clip_norm: self.training.clip_norm,
@@ -128,7 +133,7 @@ impl TrainArgs {
             weight_decay: 0.0,
             warmup: self.warmup,
             decay: self.decay,
-            ema_decay: self.whole.ema_decay(),
+            ema_decay: self.ema_decay.unwrap_or(0.99),
             flip: self.training.flips(data),
             label_dropout: self.label_dropout,
             clip_norm: self.training.clip_norm,

@@ -33,6 +33,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
         gate_rate: 0.1,
         warmup: 0,
         decay: Decay::Constant,
+        ema_decay: 0.0,
         flip: true,
         label_dropout: 0.3,
         clip_norm: None,

@@ -10,8 +10,8 @@
 //! | [`moments`] | streaming, mergeable mean and covariance of feature rows |
 //! | [`frechet`] | Fréchet distance between two Gaussians |
 //! | [`features`] | rows of features, checked |
-//! | [`kernel_distance`] | kernel distance (KID) between two sets of rows |
-//! | [`manifold`] | precision, recall, density and coverage of one set of rows in another |
+//! | [`kernel_distance`](mod@kernel_distance) | kernel distance (KID) between two sets of rows |
+//! | [`manifold`](mod@manifold) | precision, recall, density and coverage of one set of rows in another |
 //! | [`inception_score`](mod@inception_score) | Inception score of a classifier's logits |
 //! | [`resample`] | resizing as PIL does it |
 //! | [`reference_random`] | numpy's random choices, so that subsets are those of the reference evaluators |

@@ -5,7 +5,7 @@
 //! | [`dataset`] | images and labels in memory, and their scaling to [-1, 1] |
 //! | [`order`] | which images a training step sees, as a function of (seed, step) |
 //! | [`open`](mod@open) | whatever a user names |
-//! | [`array`] | images in an `.npz` |
+//! | [`array`](mod@array) | images in an `.npz` |
 //! | [`picture`] | an image from a file, and ADM's centre crop |
 //! | [`statistics`] | the file of feature statistics that Fréchet distances are measured against |
 //! | [`demo`] | the embedded images, feature network and reference statistics |

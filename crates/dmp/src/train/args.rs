@@ -32,7 +32,7 @@ pub struct LoopArgs {
     /// Scale gradients down to this norm [default: off]
     #[arg(long)]
     pub clip_norm: Option<f64>,
-    /// Weight of the loss over noise levels: constant, min-snr[:GAMMA], p2[:K,GAMMA]
+    /// Weight of the loss over noise levels: constant, min-snr or min-snr:GAMMA, p2 or p2:K,GAMMA
     #[arg(long, default_value_t = LossWeight::Constant)]
     pub loss_weight: LossWeight,
     /// Seed of everything random

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # `dmp bench` and the PyTorch peer in turn, on the same shape: medians of each, and their ratios.
 #
-#   scripts/bench/compare.sh [ROUNDS [flags of pytorch_dit.py]]      default: 3 rounds of DiT-B/2's blocks, batch 4
+#   scripts/bench/compare.sh [ROUNDS]      default: 3 rounds of DiT-B/2's blocks, batch 4
 #
-# PYTHON names an interpreter with torch; DMP the binary; BACKBONE, TOKENS and BATCH the shape.
+# PYTHON names an interpreter with torch; DMP the binary; BACKBONE, TOKENS and BATCH the shape; DTYPE PyTorch's type.
 set -euo pipefail
 rounds=${1:-3}
 dmp=${DMP:-target/release/dmp} python=${PYTHON:-python3}

@@ -9,8 +9,7 @@ use dmp::run::Interrupted;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Keeps the large buffers of every step instead of giving them back to the system and asking for them again: 8 %
-/// more images a second where `cargo xtask assets backbone` trains (two cores, glibc, one run each).
+/// Keeps the large buffers of every step instead of giving them back to the system and asking for them again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -34,7 +34,7 @@ pub struct Args {
 enum Asset {
     /// The 20 000 training images
     Images,
-    /// The feature network: about ten minutes
+    /// The feature network: a quarter of an hour
     Features,
     /// Mean and covariance of the network's features
     Statistics,

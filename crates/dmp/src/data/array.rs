@@ -1,9 +1,11 @@
 //! Images in an `.npz`, as guided-diffusion writes them.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use npyz::NpyFile;
 use npyz::npz::NpzArchive;
 
 use super::Picture;
@@ -76,35 +78,34 @@ impl ImageArray {
 
 fn labels(archive: &mut NpzArchive<File>) -> Result<Option<Vec<u32>>> {
     for name in ["arr_1", "labels"] {
-        let Some(array) = archive.by_name(name)? else {
-            continue;
-        };
-        let out_of_range = || format!("'{name}' holds a label that is no class");
-        let array = match array.try_data::<i64>() {
-            Ok(values) => {
-                let values: Vec<i64> = values.collect::<Result<_, _>>()?;
-                let labels = values.into_iter().map(u32::try_from);
-                let labels: Result<_, _> = labels.collect();
-                return labels.map(Some).with_context(out_of_range);
-            }
-            Err(array) => array,
-        };
-        let array = match array.try_data::<i32>() {
-            Ok(values) => {
-                let values: Vec<i32> = values.collect::<Result<_, _>>()?;
-                let labels = values.into_iter().map(u32::try_from);
-                let labels: Result<_, _> = labels.collect();
-                return labels.map(Some).with_context(out_of_range);
-            }
-            Err(array) => array,
-        };
-        match array.try_data::<u8>() {
-            Ok(values) => {
-                let values: Vec<u8> = values.collect::<Result<_, _>>()?;
-                return Ok(Some(values.into_iter().map(u32::from).collect()));
-            }
-            Err(_) => bail!("'{name}' is not of whole numbers (int64, int32 or uint8)"),
+        if let Some(array) = archive.by_name(name)? {
+            let array = match whole_numbers::<i64, _>(array) {
+                Ok(labels) => return labels.map(Some).with_context(|| name),
+                Err(array) => array,
+            };
+            let array = match whole_numbers::<i32, _>(array) {
+                Ok(labels) => return labels.map(Some).with_context(|| name),
+                Err(array) => array,
+            };
+            return match whole_numbers::<u8, _>(array) {
+                Ok(labels) => labels.map(Some).with_context(|| name),
+                Err(_) => bail!("'{name}' is not of whole numbers (int64, int32 or uint8)"),
+            };
         }
     }
     Ok(None)
+}
+
+/// Labels of an array of `T`; the array itself if it is of another type.
+fn whole_numbers<T, R>(array: NpyFile<R>) -> Result<Result<Vec<u32>>, NpyFile<R>>
+where
+    T: npyz::Deserialize,
+    u32: TryFrom<T>,
+    R: Read,
+{
+    let values = array.try_data::<T>()?;
+    let label = |value: std::io::Result<T>| {
+        u32::try_from(value?).map_err(|_| anyhow!("a label is no class; classes count from 0"))
+    };
+    Ok(values.map(label).collect())
 }

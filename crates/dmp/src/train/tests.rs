@@ -7,6 +7,37 @@ use dmp_math::seed::{Purpose, stream};
 use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, backbone_bytes, load_backbone};
 use dmp_model::dit::{Dit, DitConfig};
 
+use crate::data::{Dataset, ImageShape};
+use crate::run::{DrawPlan, HostBatch, Prefetch};
+
+/// The smallest network with everything in it.
+pub(super) const TINY: DitConfig = DitConfig {
+    input_size: 4,
+    patch_size: 2,
+    in_channels: 1,
+    hidden_size: 8,
+    depth: 2,
+    num_heads: 2,
+    mlp_ratio: 2.0,
+    learn_sigma: true,
+    num_classes: 3,
+    class_dropout_prob: 0.1,
+};
+
+/// The first batch of ten images of its size.
+pub(super) fn batch(draws: DrawPlan) -> HostBatch {
+    let shape = ImageShape {
+        channels: 1,
+        height: 4,
+        width: 4,
+    };
+    let pixels = (0..10 * shape.len())
+        .map(|i| (i * 37 % 251) as u8)
+        .collect();
+    let data = Dataset::new(pixels, (0..10).map(|i| i % 3).collect(), shape, 3).unwrap();
+    Prefetch::start(draws, data, 0..1).unwrap().next().unwrap()
+}
+
 /// A network whose every weight is random: none of adaLN's zeros, which would stop gradients.
 pub(super) fn random(config: &DitConfig, device: &Device) -> Dit {
     let bytes = backbone_bytes(

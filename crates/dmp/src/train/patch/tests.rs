@@ -1,26 +1,10 @@
 //! A batch in parts has the gradients and the loss of the batch in one.
 
 use dmp_model::checkpoint::{StoredType, backbone_bytes, load_backbone};
-use dmp_model::dit::DitConfig;
 use dmp_model::patch::{BalanceForm, GateInput, Init, Position};
 
 use super::*;
-use crate::data::{Dataset, ImageShape};
-use crate::run::Prefetch;
-use crate::train::tests::{assert_close, random, summed};
-
-const CONFIG: DitConfig = DitConfig {
-    input_size: 4,
-    patch_size: 2,
-    in_channels: 1,
-    hidden_size: 8,
-    depth: 2,
-    num_heads: 2,
-    mlp_ratio: 2.0,
-    learn_sigma: true,
-    num_classes: 3,
-    class_dropout_prob: 0.1,
-};
+use crate::train::tests::{TINY, assert_close, batch, random, summed};
 
 fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
     PatchSettings {
@@ -61,22 +45,13 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
 fn begun(settings: &PatchSettings) -> (PatchTrainee, HostBatch) {
     let device = Device::flex();
     let file = {
-        let model = random(&CONFIG, &device);
+        let model = random(&TINY, &device);
         let bytes = backbone_bytes(&model, settings.schedule, StoredType::F32).unwrap();
         TensorFile::from_bytes(&bytes).unwrap()
     };
     let backbone = load_backbone(file, None, &device.clone().autodiff()).unwrap();
-    let draws = settings.draw_plan(backbone.model.null_label(), CONFIG.num_classes);
-    let shape = ImageShape {
-        channels: 1,
-        height: 4,
-        width: 4,
-    };
-    let pixels = (0..10 * shape.len())
-        .map(|i| (i * 37 % 251) as u8)
-        .collect();
-    let data = Dataset::new(pixels, (0..10).map(|i| i % 3).collect(), shape, 3).unwrap();
-    let batch = Prefetch::start(draws, data, 0..1).unwrap().next().unwrap();
+    let draws = settings.draw_plan(backbone.model.null_label(), TINY.num_classes);
+    let batch = batch(draws);
     (
         PatchTrainee::new(settings, backbone, None, &device).unwrap(),
         batch,

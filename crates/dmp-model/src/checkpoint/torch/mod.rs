@@ -7,11 +7,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `pickle` | the machine, from bytes to a tree |
+//! | `input` | the bytes the machine reads |
 //! | `tree` | the tree |
 //! | `archive` | where the pickle and the numbers lie in each kind of file |
 //! | `tensor` | tensors in the tree, and their numbers |
 
 mod archive;
+mod input;
 mod pickle;
 mod tensor;
 mod tree;

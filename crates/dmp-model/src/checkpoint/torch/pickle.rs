@@ -1,5 +1,6 @@
 //! The pickle machine, protocols 0 to 5, without its power to call.
 
+use super::input::{Fault, Input, Step};
 use super::tree::{Id, Made, Node, Tree};
 
 /// Why bytes are no pickle.
@@ -31,84 +32,22 @@ pub enum PickleError {
 /// Parses the pickle that `bytes` begin with: its tree, its root, and how many bytes it takes.
 pub fn parse(bytes: &[u8]) -> Result<(Tree, Id, usize), PickleError> {
     let mut machine = Machine {
-        input: Input { bytes, at: 0 },
+        input: Input::new(bytes),
         tree: Tree::default(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: std::collections::HashMap::new(),
     };
     loop {
-        let at = machine.input.at;
+        let at = machine.input.at();
         let code = machine.input.byte()?;
         match machine.step(code) {
-            Ok(Some(root)) => return Ok((machine.tree, root, machine.input.at)),
+            Ok(Some(root)) => return Ok((machine.tree, root, machine.input.at())),
             Ok(None) => {}
             Err(Fault::Truncated) => return Err(PickleError::Truncated),
             Err(Fault::Operand) => return Err(PickleError::Operand { code, at }),
             Err(Fault::Instruction) => return Err(PickleError::Instruction { code, at }),
         }
-    }
-}
-
-/// What went wrong in an instruction.
-enum Fault {
-    Truncated,
-    Operand,
-    Instruction,
-}
-
-impl From<PickleError> for Fault {
-    fn from(_: PickleError) -> Self {
-        Self::Truncated
-    }
-}
-
-type Step<T> = Result<T, Fault>;
-
-struct Input<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Input<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], PickleError> {
-        let end = self.at.checked_add(count).ok_or(PickleError::Truncated)?;
-        let taken = self.bytes.get(self.at..end).ok_or(PickleError::Truncated)?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Result<u8, PickleError> {
-        Ok(self.take(1)?[0])
-    }
-
-    /// An unsigned little-endian number of `count` bytes, at most 8.
-    fn number(&mut self, count: usize) -> Result<usize, PickleError> {
-        let bytes = self.take(count)?;
-        let value = bytes
-            .iter()
-            .rev()
-            .fold(0u64, |value, &byte| value << 8 | u64::from(byte));
-        usize::try_from(value).map_err(|_| PickleError::Truncated)
-    }
-
-    /// A line of text, without its end.
-    fn line(&mut self) -> Step<&'a str> {
-        let rest = &self.bytes[self.at..];
-        let length = rest
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .ok_or(Fault::Truncated)?;
-        self.at += length + 1;
-        std::str::from_utf8(&rest[..length]).map_err(|_| Fault::Operand)
-    }
-
-    /// Text of a length that `width` bytes say.
-    fn text(&mut self, width: usize) -> Step<String> {
-        let length = self.number(width)?;
-        let bytes = self.take(length)?;
-        // Python allows lone surrogates; no name of a tensor has one.
-        Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 }
 

@@ -15,6 +15,8 @@ use dmp::models::Model;
 use dmp::report::chart::LineChart;
 use serde::{Deserialize, Serialize};
 
+use crate::assets::backbone;
+
 /// Which run, and how many images.
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,12 +26,12 @@ pub struct Args {
     /// Images drawn from each checkpoint
     #[arg(long, default_value_t = 5000)]
     count: usize,
-    /// First step to measure
+    /// First step to measure; the second stage's steps follow the first's
     #[arg(long, default_value_t = 0)]
     from: u64,
 }
 
-/// A line of the file.
+/// A line of the file. Steps of the second stage follow those of the first.
 #[derive(Debug, Serialize, Deserialize)]
 struct Point {
     step: u64,
@@ -48,7 +50,16 @@ pub fn run(args: &Args) -> Result<()> {
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()
         .with_context(|| lines.display().to_string())?;
-    let kept = kept(&args.run)?;
+    let second = backbone::second_stage(&args.run);
+    let mut kept = kept(&args.run)?;
+    if second.exists() {
+        let later = self::kept(&second)?;
+        kept.extend(
+            later
+                .into_iter()
+                .map(|(step, file)| (backbone::FIRST_STEPS + step, file)),
+        );
+    }
     ensure!(
         !kept.is_empty(),
         "{}: no checkpoints; give the run directory with --run",

@@ -158,7 +158,8 @@ vectorised! {
     fn add_relu(row: &mut [f32], bias: f32) {
         for value in row {
             let sum = *value + bias;
-            *value = if sum > 0.0 { sum } else { 0.0 };
+            // This way round, so that what is no number stays none.
+            *value = if sum < 0.0 { 0.0 } else { sum };
         }
     }
 }

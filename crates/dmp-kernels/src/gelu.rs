@@ -37,10 +37,13 @@ vectorised! {
 }
 
 vectorised! {
-    /// `out ← gelu(pre)`, for a `pre` that already has its bias.
-    pub fn gelu(pre: &[f32], out: &mut [f32]) {
-        for (&x, y) in pre.iter().zip(out) {
-            *y = x * share(x);
+    /// [`gelu_backward`], and `out ← gelu(pre)` on the way.
+    pub fn gelu_with_backward(pre: &[f32], out: &mut [f32], gradient: &mut [f32]) {
+        for ((&x, y), g) in pre.iter().zip(out).zip(gradient) {
+            let s = share(x);
+            let slope = TWO_SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
+            *y = x * s;
+            *g *= s + x * s * (1.0 - s) * slope;
         }
     }
 }
@@ -65,6 +68,9 @@ mod tests {
                 (f64::from(g) - difference).abs() < 1e-4,
                 "at {x}: {g} and {difference}"
             );
+            let (mut again, mut out) = ([1.0], [0.0]);
+            gelu_with_backward(&[x], &mut out, &mut again);
+            assert!((again[0] - g).abs() < 1e-6 && (f64::from(out[0]) - value(x)).abs() < 1e-6);
             let (mut pre, mut out) = ([x - 0.5], [0.0]);
             bias_gelu(&mut pre, &[0.5], &mut out);
             assert!((f64::from(out[0]) - value(pre[0])).abs() < 1e-6);

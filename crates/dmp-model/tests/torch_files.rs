@@ -93,7 +93,8 @@ fn damaged_files_are_refused_or_read() {
     assert!(error.to_string().contains("not a file that PyTorch saved"));
 }
 
-/// A list in itself, and a list doubled fifty times: visited once each.
+/// A list in itself, a list doubled fifty times, an object that is its own state, and a parameter among its own
+/// arguments: visited once each.
 #[test]
 fn trees_that_hold_themselves_end() {
     // ] q0 h0 a .   — a list that is its own element.
@@ -104,7 +105,10 @@ fn trees_that_hold_themselves_end() {
         doubled.extend(b"2\x86");
     }
     doubled.push(b'.');
-    for pickle in [own.to_vec(), doubled] {
+    let state = b"\x80\x02cm\nC\n)R2b.".to_vec();
+    let parameter =
+        b"\x80\x02ctorch._utils\n_rebuild_parameter\n]q\x00Rq\x010h\x00h\x01a0h\x01.".to_vec();
+    for pickle in [own.to_vec(), doubled, state, parameter] {
         let file = TorchFile::from_bytes(zipped(&pickle)).unwrap();
         assert!(file.tensors(None).unwrap().is_empty());
     }

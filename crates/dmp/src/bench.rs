@@ -101,7 +101,9 @@ impl Bench {
     fn settings(&self) -> PatchSettings {
         PatchSettings {
             model: "bench".to_owned(),
+            model_sha256: String::new(),
             data: "noise".to_owned(),
+            data_sha256: String::new(),
             seed: 0,
             steps: u64::MAX,
             batch: self.batch,

@@ -10,6 +10,22 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number above 0.
+pub fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("give a number above 0".to_owned()),
+    }
+}
+
+/// A number that is not below 0.
+pub fn non_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
+        _ => Err("give a number of at least 0".to_owned()),
+    }
+}
+
 /// A decay of a moving average: a number from 0 to below 1.
 pub fn ema_decay(text: &str) -> Result<f64, String> {
     match share(text) {
@@ -26,11 +42,62 @@ pub fn first_given(flags: &[(&'static str, bool)]) -> Option<&'static str> {
         .map(|(flag, _)| *flag)
 }
 
+/// Tokens of an image: a square number.
+pub fn tokens(text: &str) -> Result<usize, String> {
+    let tokens = within(text, 1 << 20, "token")?;
+    let side = tokens.isqrt();
+    if side * side == tokens {
+        return Ok(tokens);
+    }
+    Err(format!(
+        "images are square; give {} or {} tokens",
+        side * side,
+        (side + 1) * (side + 1)
+    ))
+}
+
+/// A side of an image, in pixels.
+pub fn side(text: &str) -> Result<usize, String> {
+    within(text, 1 << 14, "pixel")
+}
+
+/// A number of things, not 0.
+pub fn count(text: &str) -> Result<usize, String> {
+    within(text, 1 << 32, "thing")
+}
+
 /// A number of images, not 0.
 pub fn images(text: &str) -> Result<usize, String> {
+    within(text, 1 << 32, "image")
+}
+
+/// Images at a time.
+pub fn batch(text: &str) -> Result<usize, String> {
+    within(text, 1 << 16, "image")
+}
+
+/// A whole number from 1 to `most`.
+fn within(text: &str, most: usize, what: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("give at least 1 image".to_owned()),
+        Ok(0) => Err(format!("give at least 1 {what}")),
+        Ok(count) if count > most => Err(format!("give at most {most} {what}s")),
         Ok(count) => Ok(count),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_rate_is_refused() {
+        assert_eq!(positive("1e-3"), Ok(1e-3));
+        assert_eq!(non_negative("0"), Ok(0.0));
+        for text in ["nan", "inf", "-1", "x"] {
+            assert!(positive(text).is_err(), "{text}");
+            assert!(non_negative(text).is_err(), "{text}");
+        }
+        assert!(positive("0").is_err());
     }
 }

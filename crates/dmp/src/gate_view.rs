@@ -38,22 +38,19 @@ pub fn look(backbone: &impl Backbone, classes: usize, patch: &Patch) -> Option<G
         .rev()
         .map(|row| row * (DIFFUSION_STEPS - 1) / (ROWS - 1))
         .collect();
-    let asked: Vec<usize> = timesteps
-        .iter()
-        .flat_map(|&t| std::iter::repeat_n(t, classes))
-        .collect();
-    let labels: Vec<usize> = (0..ROWS).flat_map(|_| 0..classes).collect();
     let prompts = patch.config().num_prompts;
-    let (mut blocks, mut entropies) = (Vec::new(), Vec::new());
-    for masks in patch.masks(&backbone.condition(&asked, &labels)) {
-        let values = host::values(masks);
-        // All classes at one timestep.
-        let rows = || values.chunks(classes * prompts);
-        blocks.push(rows().flat_map(|rows| mean_row(rows, prompts)).collect());
-        let mean_entropy = |rows: &[f32]| {
-            rows.chunks(prompts).map(normalised_entropy).sum::<f64>() / classes as f64
-        };
-        entropies.push(rows().map(mean_entropy).collect());
+    let depth = patch.config().depth;
+    let (mut blocks, mut entropies) = (vec![Vec::new(); depth], vec![Vec::new(); depth]);
+    // A timestep at a time: all classes at all of them may be gigabytes.
+    let labels: Vec<usize> = (0..classes).collect();
+    for &timestep in &timesteps {
+        let condition = backbone.condition(&vec![timestep; classes], &labels);
+        for (block, masks) in patch.masks(&condition).into_iter().enumerate() {
+            let rows = host::values(masks);
+            blocks[block].extend(mean_row(&rows, prompts));
+            let entropy: f64 = rows.chunks(prompts).map(normalised_entropy).sum();
+            entropies[block].push(entropy / classes as f64);
+        }
     }
     Some(GateView {
         timesteps,
@@ -124,13 +121,20 @@ impl GateView {
         })
     }
 
-    /// The same figures for programs.
+    /// The same figures for programs, and the entropy at every timestep.
     pub fn summary(&self) -> Value {
         let block = |block: usize| {
             let (largest, moved) = self.extremes(block);
-            json!({"block": block, "entropy": self.entropy(block, 0, DIFFUSION_STEPS), "largest_times_n": largest, "moves": moved})
+            json!({
+                "block": block,
+                "entropy": self.entropy(block, 0, DIFFUSION_STEPS),
+                "entropy_by_timestep": self.entropies[block],
+                "largest_times_n": largest,
+                "moves": moved,
+            })
         };
-        (0..self.blocks.len()).map(block).collect()
+        let blocks: Vec<Value> = (0..self.blocks.len()).map(block).collect();
+        json!({"timesteps": self.timesteps, "blocks": blocks})
     }
 
     /// A heat map a block: weight times N over timestep and prompt, all on one scale.

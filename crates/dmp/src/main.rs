@@ -28,9 +28,19 @@ fn main() -> ExitCode {
         eprintln!("{stopped}");
         return ExitCode::from(130);
     }
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    eprintln!("error: {}", causes.join(": "));
+    eprintln!("error: {}", sentence(&error));
     ExitCode::FAILURE
+}
+
+/// The error and its causes, but for causes that an error before them has already put into its own words.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut sentence = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !sentence.contains(&cause) {
+            sentence = format!("{sentence}: {cause}");
+        }
+    }
+    sentence
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {

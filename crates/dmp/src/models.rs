@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::checkpoint::torch::TorchFile;
 use dmp_model::checkpoint::{
-    BackboneFile, PatchFile, TensorFile, describes_itself, load_backbone, load_patch,
+    BackboneFile, Hints, PatchFile, TensorFile, describes_itself, load_backbone, load_patch,
 };
 use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::dit::{Dit, DitConfig};
@@ -16,8 +16,8 @@ use dmp_model::patched::Patched;
 
 use crate::data::demo;
 
-/// Opens a backbone: `demo`, a `.safetensors` file or a PyTorch checkpoint (with its sizes in its metadata, in a
-/// `config.json` beside it, or in the shapes of a published DiT), or a folder (a run directory) with
+/// Opens a backbone: `demo`, a `.safetensors` file or a PyTorch checkpoint (with its sizes in its metadata or in
+/// its shapes; a `config.json` beside it gives what those do not say), or a folder (a run directory) with
 /// `backbone.safetensors` in it.
 pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     if name == "demo" {
@@ -40,16 +40,22 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
         )
     })?;
     let file = tensors(bytes).with_context(|| format!("model {shown}"))?;
-    // Files of other programs do not say their sizes; a config.json beside them does.
-    let beside = path.with_file_name("config.json");
-    let config = match fs::read(&beside) {
-        Ok(json) if !describes_itself(&file) => Some(
-            serde_json::from_slice::<DitConfig>(&json)
-                .with_context(|| format!("{}: not a backbone's configuration", beside.display()))?,
-        ),
-        _ => None,
+    // Files of other programs do not say their sizes; what shapes do not say, a config.json beside them may.
+    let config = if describes_itself(&file) {
+        None
+    } else {
+        let hints = hints(&path.with_file_name("config.json"))?;
+        Some(DitConfig::infer(&file.tensors, &hints).with_context(|| format!("model {shown}"))?)
     };
     load_backbone(file, config.as_ref(), device).with_context(|| format!("model {shown}"))
+}
+
+fn hints(path: &Path) -> Result<Hints> {
+    match fs::read(path) {
+        Ok(json) => serde_json::from_slice(&json)
+            .with_context(|| format!("{}: cannot be understood", path.display())),
+        Err(_) => Ok(Hints::default()),
+    }
 }
 
 /// The tensors of a safetensors file or of a PyTorch one. Of a training checkpoint, `{model, ema, …}`, the average is

@@ -1,5 +1,6 @@
 //! Writing results so that a reader never meets half a file.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,9 @@ pub enum OutputError {
         /// Its absent folder.
         folder: PathBuf,
     },
+    /// Standard output takes no more.
+    #[error("cannot write to standard output: {0}")]
+    Stdout(io::Error),
     /// The system refused; a file that stood at the path before still does, whole.
     #[error(
         "cannot write {path:?}: {source}; check the permissions and the free space of {folder:?}"
@@ -37,6 +41,18 @@ pub enum OutputError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// Prints a line to standard output, the place of results. A reader who has gone away (`dmp … | head`) has had
+/// enough; that is no error.
+///
+/// # Errors
+/// [`OutputError::Stdout`] when the system refuses otherwise, as a full disk does.
+pub fn say(line: impl Display) -> Result<(), OutputError> {
+    match writeln!(io::stdout().lock(), "{line}").and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(OutputError::Stdout(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Replaces the file at `path` by `bytes`, all or nothing.
@@ -69,6 +85,27 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
         });
     }
     replace(&target, folder, bytes).map_err(|source| refused(path, &target, source))
+}
+
+/// Refuses a path that [`write_atomic`] would refuse for its folder or for being one: asked before long work.
+///
+/// # Errors
+/// As [`write_atomic`], but for what the system says only when it writes.
+pub fn check_target(path: &Path) -> Result<(), OutputError> {
+    if path.is_dir() {
+        return Err(OutputError::IsFolder {
+            path: path.to_path_buf(),
+        });
+    }
+    let folder = folder_of(path);
+    if folder.is_dir() {
+        Ok(())
+    } else {
+        Err(OutputError::NoFolder {
+            path: path.to_path_buf(),
+            folder: folder.to_path_buf(),
+        })
+    }
 }
 
 /// The folder that holds `path`; the current one for a bare file name.
@@ -108,8 +145,8 @@ fn replace(target: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Makes the rename itself last; only Unix lets a folder be opened for that.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+/// Makes renames in a folder last; only Unix lets a folder be opened for that.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()
     } else {

@@ -56,7 +56,7 @@ pub struct SamplingArgs {
     #[arg(long, default_value_t = 0.0)]
     pub eta: f64,
     /// Classifier-free guidance scale; 1 is none
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub guidance: f64,
     /// Channels of the noise that are guided
     #[arg(long, value_enum, default_value_t = Channels::Three)]
@@ -65,7 +65,7 @@ pub struct SamplingArgs {
     #[arg(long)]
     pub class: Option<usize>,
     /// Images drawn at a time, on each core
-    #[arg(long, default_value_t = 64, value_parser = flags::images)]
+    #[arg(long, default_value_t = 64, value_parser = flags::batch)]
     pub batch: usize,
     /// Noise schedule the model was trained with, linear or squaredcos_cap_v2 [default: what its file
     /// says, or linear]
@@ -113,6 +113,10 @@ impl<'a> Sampling<'a> {
             args.eta
         );
         anyhow::ensure!(
+            args.eta == 0.0 || args.sampler == Sampler::Ddim,
+            "--eta is DDIM's; give --sampler ddim with it"
+        );
+        anyhow::ensure!(
             args.guidance.is_finite(),
             "--guidance is {}; give a number, 1 for none",
             args.guidance
@@ -120,8 +124,8 @@ impl<'a> Sampling<'a> {
         if let Some(class) = args.class {
             anyhow::ensure!(
                 class < model.num_classes,
-                "--class {class}: the model has classes 0 to {}",
-                model.num_classes - 1
+                "--class {class}: the model has {} classes, numbered from 0",
+                model.num_classes
             );
         }
         if args.guidance != 1.0 {
@@ -201,7 +205,7 @@ impl Recipe {
         let images = images
             .ok_or_else(|| Interrupted("sampling stopped; nothing more was written".to_owned()))?;
         Ok(SampledBatch {
-            pixels: to_pixels(images),
+            pixels: to_pixels(images)?,
             labels,
         })
     }
@@ -219,10 +223,14 @@ impl Iterator for Sampling<'_> {
 }
 
 /// From [-1, 1] to 0 … 255, as the reference implementations round: ⌊127.5·x + 128⌋, clamped.
-fn to_pixels(images: Tensor<4>) -> Vec<u8> {
+fn to_pixels(images: Tensor<4>) -> Result<Vec<u8>> {
     let values = dmp_model::host::values(images);
-    values
+    anyhow::ensure!(
+        values.iter().all(|x| x.is_finite()),
+        "the model's samples hold values that are no finite numbers; use less --guidance, or another model or patch"
+    );
+    Ok(values
         .iter()
         .map(|x| (127.5 * x + 128.0).clamp(0.0, 255.0) as u8)
-        .collect()
+        .collect())
 }

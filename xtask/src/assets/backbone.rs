@@ -1,31 +1,69 @@
-//! The demo's backbone: pre-trained by `dmp pretrain`, rounded to f16.
+//! The demo's backbone: pre-trained by `dmp pretrain`, gone on with by `dmp train --method full`, rounded to f16.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use dmp::cli::{Cli, Command};
 use dmp_model::checkpoint::{StoredType, TensorFile};
 
-/// The command line that makes it, after `dmp pretrain --out RUN`.
-pub const SETTINGS: &str = "--data demo --hidden-size 128 --depth 6 --num-heads 4 --patch-size 4 --steps 30000 --batch 64 \
+/// First stage, after `dmp pretrain --out RUN`.
+pub const FIRST: &str = "--data demo --hidden-size 128 --depth 6 --num-heads 4 --patch-size 4 --steps 30000 --batch 64 \
     --learning-rate 1e-3 --warmup 500 --decay cosine --ema-decay 0.9995 --clip-norm 1 --schedule squaredcos_cap_v2 \
     --loss-weight min-snr:5 --seed 0 --log-every 100 --checkpoint-every 500 --keep-every 1500";
 
+/// Steps of the first stage.
+pub const FIRST_STEPS: u64 = 30_000;
+
+/// Second stage, after `dmp train --method full --model RUN --out RUN/second`: the loss that patches are trained with,
+/// so that what they gain is not a change of objective.
+pub const SECOND: &str = "--data demo --steps 12000 --batch 64 --learning-rate 5e-4 --warmup 200 --decay cosine \
+    --ema-decay 0.9995 --clip-norm 1 --loss-weight constant --seed 1 --log-every 100 --checkpoint-every 500 --keep-every 1000";
+
+/// Where the second stage of the backbone in `run` is.
+pub fn second_stage(run: &Path) -> PathBuf {
+    run.join("second")
+}
+
 /// Trains the backbone in the run directory `run`, or goes on with what is there, and gives the asset's bytes.
 pub fn build(run: &Path) -> Result<Vec<u8>> {
-    let folder = run.to_str().context("--run: the path is no text")?;
-    let line = ["dmp", "pretrain", "--out", folder]
-        .into_iter()
-        .chain(SETTINGS.split_whitespace());
-    let cli = Cli::try_parse_from(line)?;
-    let Command::Pretrain(args) = &cli.command else {
-        bail!("the settings are no pretrain command")
+    let second = second_stage(run);
+    let folder = |path: &Path| -> Result<String> {
+        let path = path.to_str().context("--run: the path is no text")?;
+        Ok(path.to_owned())
     };
-    dmp::command::pretrain::pretrain(args, &cli.device.open())?;
-    let path = run.join("backbone.safetensors");
+    execute(&["pretrain", "--out", &folder(run)?], FIRST)?;
+    execute(
+        &[
+            "train",
+            "--method",
+            "full",
+            "--model",
+            &folder(run)?,
+            "--out",
+            &folder(&second)?,
+        ],
+        SECOND,
+    )?;
+    let path = second.join("backbone.safetensors");
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(TensorFile::from_bytes(&bytes)?.to_bytes(StoredType::F16)?)
+}
+
+/// Runs `dmp HEAD SETTINGS`.
+fn execute(head: &[&str], settings: &str) -> Result<()> {
+    let cli = parse(head, settings)?;
+    let device = cli.device.open();
+    match &cli.command {
+        Command::Pretrain(args) => dmp::command::pretrain::pretrain(args, &device),
+        Command::Train(args) => dmp::command::train::train(args, &device),
+        _ => bail!("the settings are no training command"),
+    }
+}
+
+fn parse(head: &[&str], settings: &str) -> Result<Cli, clap::Error> {
+    let words = head.iter().copied().chain(settings.split_whitespace());
+    Cli::try_parse_from(["dmp"].into_iter().chain(words))
 }
 
 #[cfg(test)]
@@ -33,13 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_are_a_command() {
-        let line = ["dmp", "pretrain", "--out", "x"]
-            .into_iter()
-            .chain(SETTINGS.split_whitespace());
-        assert!(matches!(
-            Cli::try_parse_from(line).unwrap().command,
-            Command::Pretrain(_)
-        ));
+    fn the_settings_are_commands() {
+        let first = parse(&["pretrain", "--out", "x"], FIRST).unwrap();
+        assert!(matches!(first.command, Command::Pretrain(_)));
+        assert!(FIRST.contains(&format!("--steps {FIRST_STEPS} ")));
+        let head = ["train", "--method", "full", "--model", "x", "--out", "y"];
+        let second = parse(&head, SECOND).unwrap();
+        assert!(matches!(second.command, Command::Train(_)));
     }
 }

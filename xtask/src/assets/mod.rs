@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-mod backbone;
+pub mod backbone;
 mod features;
 mod images;
 mod notice;

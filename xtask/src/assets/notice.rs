@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
 
-use super::source::hex;
+use dmp_model::checkpoint::hex;
 
 /// `notice` with the size and hash of the asset `name` brought up to date.
 pub fn record(notice: &str, name: &str, bytes: &[u8]) -> Result<String> {

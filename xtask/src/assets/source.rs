@@ -3,6 +3,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use anyhow::{Context, Result, ensure};
+use dmp_model::checkpoint::hex;
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
@@ -82,9 +83,4 @@ fn idx(path: &Path, sha256: &str, header: usize) -> Result<Vec<u8>> {
         path.display()
     );
     Ok(bytes.split_off(header))
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -12,7 +12,9 @@ use dmp_model::features::FashionCnn;
 use sha2::{Digest, Sha256};
 
 use super::features::batches;
-use super::source::{self, CLASSES, Labelled, hex};
+use dmp_model::checkpoint::hex;
+
+use super::source::{self, CLASSES, Labelled};
 
 /// Images of each class in [`Split::Validation`]: those that follow the embedded ones.
 const VALIDATION_PER_CLASS: usize = 1_000;

@@ -3,42 +3,21 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::linear::{add_weight, backward_linear};
 use super::scratch::with_scratch;
-use super::{BlockShape, BlockWeights, Modulation, Saved, WeightGradients};
+use super::{BlockShape, BlockWeights, Gradients, Modulation, Saved, Wanted, WeightGradients};
 use crate::attention::attention_backward;
-use crate::gelu::{gelu, gelu_backward};
-use crate::matmul::{Store, View, matmul};
+use crate::gelu::{gelu_backward, gelu_with_backward};
 use crate::norm::{
-    add_column_products, add_column_sums, gate_rows, modulation_backward, norm_modulate,
-    norm_modulate_backward,
+    add_column_products, gate_rows, modulation_backward, norm_modulate, norm_modulate_backward,
 };
-
-/// Which gradients are wanted besides the input's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    /// Of the modulation `[B, 6·D]`; needs the branches in [`Saved`].
-    pub modulation: bool,
-    /// Of the weights.
-    pub weights: bool,
-}
-
-/// Gradients of one block.
-#[derive(Debug, Clone, Default)]
-pub struct Gradients {
-    /// Of the input, `[B, N, D]`.
-    pub x: Vec<f32>,
-    /// Of the modulation, `[B, 6·D]`; empty unless wanted.
-    pub modulation: Vec<f32>,
-    /// Of the weights; `None` unless wanted.
-    pub weights: Option<WeightGradients>,
-}
 
 /// Given `dout` `[B, N, D]`, the gradients of what [`super::block_forward`] took.
 ///
 /// Sums over images are taken in the same order for the same number of workers.
 ///
 /// # Panics
-/// When a slice is shorter than `shape` says: a bug of the caller, never of a user.
+/// When a slice is not as long as `shape` says: a bug of the caller, never of a user.
 pub fn block_backward(
     shape: &BlockShape,
     weights: &BlockWeights<'_>,
@@ -50,7 +29,8 @@ pub fn block_backward(
 ) -> Gradients {
     let (d, image) = (shape.width, shape.tokens * shape.width);
     let mut gradients = Gradients {
-        x: vec![0.0; shape.len()],
+        // What flows past both branches; they add theirs.
+        x: dout.to_vec(),
         modulation: vec![
             0.0;
             if wanted.modulation {
@@ -59,11 +39,13 @@ pub fn block_backward(
                 0
             }
         ],
-        weights: wanted.weights.then(|| WeightGradients::zeros(shape)),
+        weights: None,
     };
     if shape.is_empty() {
+        gradients.weights = wanted.weights.then(|| WeightGradients::zeros(shape));
         return gradients;
     }
+    shape.check(weights, modulation, &[x, dout, &saved.middle]);
     let workers = rayon::current_num_threads();
     let threads = shape.inner_parallelism(workers);
     let pass = Pass {
@@ -99,9 +81,10 @@ pub fn block_backward(
     } else {
         shares.into_iter().map(work).collect()
     };
-    if let Some(total) = &mut gradients.weights {
-        partial.iter().flatten().for_each(|part| total.add(part));
-    }
+    gradients.weights = partial.into_iter().flatten().reduce(|mut sum, part| {
+        sum.add(&part);
+        sum
+    });
     gradients
 }
 
@@ -187,32 +170,19 @@ impl Pass<'_> {
             gate_rows(self.image(dout, i), m.gate_mlp, self.image_mut(branch, i))
         });
         if let Some(dmodulation) = &mut group.dmodulation {
-            let f = rows_of(
-                &self.saved.mlp_branch,
-                group.first,
-                group.rows,
-                self.shape,
-                d,
-            );
+            let f = &self.saved.mlp_branch[group.first * self.shape.tokens * d..];
             self.add_gate_gradient(dmodulation, 5, dout, f);
         }
-        self.backward_linear(branch, d, self.weights.fc2, hidden, da);
-        if sums.is_some() {
-            gelu(pre, activated);
+        backward_linear(branch, d, self.weights.fc2, hidden, da, self.threads);
+        match sums {
+            Some(_) => gelu_with_backward(pre, activated, da),
+            None => gelu_backward(pre, da),
         }
-        gelu_backward(pre, da);
-        self.backward_linear(da, hidden, self.weights.fc1, d, u);
-        group.dx.copy_from_slice(dout);
+        backward_linear(da, hidden, self.weights.fc1, d, u, self.threads);
         self.through_norm(group, middle, u, 3, |m| (m.shift_mlp, m.scale_mlp));
         if let Some(sums) = sums {
-            self.add_weight(
-                activated,
-                hidden,
-                branch,
-                d,
-                &mut sums.fc2,
-                &mut sums.fc2_bias,
-            );
+            let (weight, bias) = (&mut sums.fc2, &mut sums.fc2_bias);
+            add_weight(activated, hidden, branch, d, weight, bias, self.threads);
             self.each_image(group, |i, m| {
                 norm_modulate(
                     self.image(middle, i),
@@ -221,7 +191,8 @@ impl Pass<'_> {
                     self.image_mut(u, i),
                 )
             });
-            self.add_weight(u, d, da, hidden, &mut sums.fc1, &mut sums.fc1_bias);
+            let (weight, bias) = (&mut sums.fc1, &mut sums.fc1_bias);
+            add_weight(u, d, da, hidden, weight, bias, self.threads);
         }
     }
 
@@ -249,16 +220,10 @@ impl Pass<'_> {
             )
         });
         if let Some(dmodulation) = &mut group.dmodulation {
-            let p = rows_of(
-                &self.saved.attention_branch,
-                group.first,
-                group.rows,
-                self.shape,
-                d,
-            );
+            let p = &self.saved.attention_branch[group.first * self.shape.tokens * d..];
             self.add_gate_gradient(dmodulation, 2, group.dx, p);
         }
-        self.backward_linear(branch, d, self.weights.proj, d, u);
+        backward_linear(branch, d, self.weights.proj, d, u, self.threads);
         let image = self.shape.tokens * d;
         for ((qkv, dmixed), dqkv) in qkv
             .chunks(3 * image)
@@ -267,10 +232,11 @@ impl Pass<'_> {
         {
             attention_backward(self.shape.attention(), qkv, dmixed, dqkv, scores);
         }
-        self.backward_linear(dqkv, 3 * d, self.weights.qkv, d, u);
+        backward_linear(dqkv, 3 * d, self.weights.qkv, d, u, self.threads);
         self.through_norm(group, x, u, 0, |m| (m.shift_msa, m.scale_msa));
         if let Some(sums) = sums {
-            self.add_weight(mixed, d, branch, d, &mut sums.proj, &mut sums.proj_bias);
+            let (weight, bias) = (&mut sums.proj, &mut sums.proj_bias);
+            add_weight(mixed, d, branch, d, weight, bias, self.threads);
             self.each_image(group, |i, m| {
                 norm_modulate(
                     self.image(x, i),
@@ -279,7 +245,8 @@ impl Pass<'_> {
                     self.image_mut(u, i),
                 )
             });
-            self.add_weight(u, d, dqkv, 3 * d, &mut sums.qkv, &mut sums.qkv_bias);
+            let (weight, bias) = (&mut sums.qkv, &mut sums.qkv_bias);
+            add_weight(u, d, dqkv, 3 * d, weight, bias, self.threads);
         }
     }
 
@@ -324,50 +291,6 @@ impl Pass<'_> {
         }
     }
 
-    /// `out` `[rows, inputs]` ← `gradient` `[rows, outputs]` · `weight`ᵀ, for a weight `[inputs, outputs]`.
-    fn backward_linear(
-        &self,
-        gradient: &[f32],
-        outputs: usize,
-        weight: &[f32],
-        inputs: usize,
-        out: &mut [f32],
-    ) {
-        let rows = gradient.len() / outputs;
-        matmul(
-            out,
-            inputs,
-            Store::Set,
-            1.0,
-            View::new(gradient, rows, outputs),
-            View::new(weight, inputs, outputs).t(),
-            self.threads,
-        );
-    }
-
-    /// `weight += input`ᵀ`·gradient`, `bias += Σ_rows gradient`.
-    fn add_weight(
-        &self,
-        input: &[f32],
-        inputs: usize,
-        gradient: &[f32],
-        outputs: usize,
-        weight: &mut [f32],
-        bias: &mut [f32],
-    ) {
-        let rows = gradient.len() / outputs;
-        matmul(
-            weight,
-            outputs,
-            Store::Add,
-            1.0,
-            View::new(input, rows, inputs).t(),
-            View::new(gradient, rows, outputs),
-            self.threads,
-        );
-        add_column_sums(gradient, bias);
-    }
-
     fn each_image(&self, group: &Group<'_>, mut work: impl FnMut(usize, Modulation<'_>)) {
         (0..group.rows / self.shape.tokens)
             .for_each(|i| work(i, self.modulation_of(group.first + i)));
@@ -378,8 +301,9 @@ impl Pass<'_> {
         Modulation::of(&self.modulation[image * 6 * d..(image + 1) * 6 * d], d)
     }
 
+    /// A group's rows of a tensor whose rows are `width` wide.
     fn rows<'b>(&self, all: &'b [f32], group: &Group<'_>, width: usize) -> &'b [f32] {
-        rows_of(all, group.first, group.rows, self.shape, width)
+        &all[group.first * self.shape.tokens * width..][..group.rows * width]
     }
 
     /// Image `i` of a group's rows of width D.
@@ -392,15 +316,4 @@ impl Pass<'_> {
         let image = self.shape.tokens * self.shape.width;
         &mut rows[i * image..(i + 1) * image]
     }
-}
-
-/// The rows of a group of images in a tensor whose rows are `width` wide.
-fn rows_of<'a>(
-    all: &'a [f32],
-    first: usize,
-    rows: usize,
-    shape: &BlockShape,
-    width: usize,
-) -> &'a [f32] {
-    &all[first * shape.tokens * width..][..rows * width]
 }

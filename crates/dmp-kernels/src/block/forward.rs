@@ -3,7 +3,7 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::scratch::with_scratch;
+use super::scratch::{give, take, with_scratch};
 use super::{BlockShape, BlockWeights, Modulation};
 use crate::attention::attention;
 use crate::gelu::bias_gelu;
@@ -28,18 +28,35 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Room for a block; `branches` when the modulation's gradient will be wanted.
+    /// Room for a block, its values unspecified; `branches` when the modulation's gradient will be wanted.
     pub fn new(shape: &BlockShape, branches: bool) -> Self {
         let (rows, d) = (shape.batch * shape.tokens, shape.width);
         let branch = if branches { rows * d } else { 0 };
         Self {
-            qkv: vec![0.0; rows * 3 * d],
-            mixed: vec![0.0; rows * d],
-            middle: vec![0.0; rows * d],
-            pre: vec![0.0; rows * shape.hidden],
-            attention_branch: vec![0.0; branch],
-            mlp_branch: vec![0.0; branch],
+            qkv: take(rows * 3 * d),
+            mixed: take(rows * d),
+            middle: take(rows * d),
+            pre: take(rows * shape.hidden),
+            attention_branch: take(branch),
+            mlp_branch: take(branch),
         }
+    }
+}
+
+/// The next step's [`Saved::new`] takes the memory.
+impl Drop for Saved {
+    fn drop(&mut self) {
+        give(
+            [
+                &mut self.qkv,
+                &mut self.mixed,
+                &mut self.middle,
+                &mut self.pre,
+                &mut self.attention_branch,
+                &mut self.mlp_branch,
+            ]
+            .map(std::mem::take),
+        );
     }
 }
 
@@ -63,7 +80,7 @@ struct Kept<'a> {
 /// `x` `[B, N, D]`, `modulation` `[B, 6·D]` → `out` `[B, N, D]`.
 ///
 /// # Panics
-/// When a slice is shorter than `shape` says: a bug of the caller, never of a user.
+/// When a slice is not as long as `shape` says: a bug of the caller, never of a user.
 pub fn block_forward(
     shape: &BlockShape,
     weights: &BlockWeights<'_>,
@@ -75,6 +92,7 @@ pub fn block_forward(
     if shape.is_empty() {
         return;
     }
+    shape.check(weights, modulation, &[x, out]);
     let workers = rayon::current_num_threads();
     let images = shape.group(workers);
     let threads = shape.inner_parallelism(workers);

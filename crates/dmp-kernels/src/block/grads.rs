@@ -1,6 +1,26 @@
-//! Gradients of a block's weights.
+//! Gradients of a block: which are wanted, and where they are.
 
 use super::BlockShape;
+
+/// Which gradients are wanted besides the input's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of the modulation `[B, 6·D]`; needs the branches in [`Saved`].
+    pub modulation: bool,
+    /// Of the weights.
+    pub weights: bool,
+}
+
+/// Gradients of one block.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients {
+    /// Of the input, `[B, N, D]`.
+    pub x: Vec<f32>,
+    /// Of the modulation, `[B, 6·D]`; empty unless wanted.
+    pub modulation: Vec<f32>,
+    /// Of the weights; `None` unless wanted.
+    pub weights: Option<WeightGradients>,
+}
 
 /// Gradients of [`super::BlockWeights`], in the same layout.
 #[derive(Debug, Clone, Default, PartialEq)]

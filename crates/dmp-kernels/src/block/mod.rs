@@ -10,13 +10,14 @@
 mod backward;
 mod forward;
 mod grads;
+mod linear;
 mod scratch;
 
 use gemm::Parallelism;
 
-pub use backward::{Gradients, Wanted, block_backward};
+pub use backward::block_backward;
 pub use forward::{Saved, block_forward};
-pub use grads::WeightGradients;
+pub use grads::{Gradients, Wanted, WeightGradients};
 
 use crate::attention::AttentionShape;
 
@@ -90,6 +91,35 @@ impl BlockShape {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Every length that a caller hands over.
+    ///
+    /// # Panics
+    /// When one does not fit: a bug of the caller, never of a user.
+    fn check(&self, weights: &BlockWeights<'_>, modulation: &[f32], tensors: &[&[f32]]) {
+        let (d, hidden) = (self.width, self.hidden);
+        assert!(
+            self.heads > 0 && d.is_multiple_of(self.heads),
+            "heads do not divide the width"
+        );
+        assert_eq!(modulation.len(), self.batch * 6 * d, "modulation");
+        for tensor in tensors {
+            assert_eq!(tensor.len(), self.len(), "tensor of [B, N, D]");
+        }
+        let lengths = [
+            (weights.qkv, 3 * d * d),
+            (weights.qkv_bias, 3 * d),
+            (weights.proj, d * d),
+            (weights.proj_bias, d),
+            (weights.fc1, d * hidden),
+            (weights.fc1_bias, hidden),
+            (weights.fc2, hidden * d),
+            (weights.fc2_bias, d),
+        ];
+        for (weight, length) in lengths {
+            assert_eq!(weight.len(), length, "weight");
+        }
     }
 
     fn attention(&self) -> AttentionShape {

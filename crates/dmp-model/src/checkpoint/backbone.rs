@@ -5,7 +5,10 @@ use burn::tensor::Device;
 use dmp_math::schedule::BetaSchedule;
 
 use super::schedule::{SCHEDULE_KEY, schedule_in};
-use super::{CheckpointError, StoredType, TensorFile, apply, collect, fingerprint};
+use super::{
+    CheckpointError, Hints, StoredType, TensorFile, apply, check_finite, check_size, collect,
+    fingerprint,
+};
 use crate::dit::{Dit, DitConfig, public_key};
 
 /// Metadata key of the configuration.
@@ -42,9 +45,11 @@ pub fn load_backbone(
                 reason: error.to_string(),
             })?
         }
-        (None, None) => DitConfig::infer(&file.tensors)?,
+        (None, None) => DitConfig::infer(&file.tensors, &Hints::default())?,
     };
     config.validate()?;
+    check_size(config.num_params(), &file.tensors)?;
+    check_finite(&file.tensors)?;
     let schedule = schedule_in(&file)?;
     let fingerprint = fingerprint(&file.tensors);
     let model = apply(
@@ -74,6 +79,7 @@ pub fn backbone_bytes(
         tensors: collect(model, public_key),
         ..Default::default()
     };
+    check_finite(&file.tensors)?;
     file.metadata.insert("format".to_owned(), "pt".to_owned());
     file.metadata.insert(CONFIG_KEY.to_owned(), json);
     file.metadata

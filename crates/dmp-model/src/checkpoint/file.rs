@@ -152,11 +152,12 @@ pub fn fingerprint(tensors: &Tensors) -> String {
             hasher.update(&bytes);
         }
     }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&hasher.finalize())
+}
+
+/// Lower-case hexadecimal, as hashes are written everywhere here.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn widen(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, FileError> {

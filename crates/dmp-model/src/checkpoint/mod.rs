@@ -9,8 +9,8 @@ mod schedule;
 pub mod torch;
 
 pub use backbone::{BackboneFile, backbone_bytes, describes_itself, load_backbone};
-pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint};
-pub use infer::InferError;
+pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint, hex};
+pub use infer::{Hints, InferError};
 pub use module::{Mismatch, apply, collect};
 pub use patch::{PatchFile, PatchMetadata, load_patch, patch_bytes};
 
@@ -33,6 +33,26 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A training that diverged, or a damaged file.
+    #[error(
+        "tensor '{name}' holds {value}, which is no number to compute with; train again with a lower learning rate, or copy the file again"
+    )]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// What it holds.
+        value: f32,
+    },
+    /// The metadata describe far more than the file holds; built, it could exhaust the memory.
+    #[error(
+        "the metadata describe {described} parameters, the file holds {held}; copy or export it again"
+    )]
+    Size {
+        /// Parameters described.
+        described: usize,
+        /// Numbers in the file.
+        held: usize,
+    },
     /// The described sizes cannot be built.
     #[error(transparent)]
     Backbone(#[from] crate::dit::ConfigError),
@@ -52,4 +72,27 @@ pub enum CheckpointError {
         /// Fingerprint of the backbone at hand, shortened.
         actual: String,
     },
+}
+
+/// Refuses a description of much more than `tensors` hold, before it is built. What fits this bound and is wrong all
+/// the same is then refused tensor by tensor.
+fn check_size(described: usize, tensors: &Tensors) -> Result<(), CheckpointError> {
+    let held = tensors.values().map(|tensor| tensor.values.len()).sum();
+    if described / 2 > held + (1 << 20) {
+        return Err(CheckpointError::Size { described, held });
+    }
+    Ok(())
+}
+
+/// Refuses infinities and what is no number: a model with one in it computes nothing else.
+fn check_finite(tensors: &Tensors) -> Result<(), CheckpointError> {
+    for (name, tensor) in tensors {
+        if let Some(&value) = tensor.values.iter().find(|value| !value.is_finite()) {
+            return Err(CheckpointError::NotFinite {
+                name: name.clone(),
+                value,
+            });
+        }
+    }
+    Ok(())
 }

@@ -10,7 +10,10 @@ use dmp_math::schedule::BetaSchedule;
 use sha2::{Digest, Sha256};
 
 use super::schedule::{SCHEDULE_KEY, schedule_in};
-use super::{CheckpointError, HostTensor, StoredType, TensorFile, Tensors, apply, collect};
+use super::{
+    CheckpointError, HostTensor, StoredType, TensorFile, Tensors, apply, check_finite, check_size,
+    collect, hex,
+};
 use crate::patch::{GateInput, GateKind, Patch, PatchConfig, Position};
 
 const CONFIG_KEY: &str = "dmp.config";
@@ -70,6 +73,8 @@ pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, Ch
         .ok_or_else(|| bad("it is not there: this is no patch of this program".into()))?;
     let config: PatchConfig = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
     config.validate(config.num_prompts, config.hidden_size, config.depth)?;
+    check_size(config.trained_params(), &file.tensors)?;
+    check_finite(&file.tensors)?;
     let schedule = schedule_in(&file)?.ok_or(CheckpointError::Metadata {
         key: SCHEDULE_KEY,
         reason: "it is not there".to_owned(),
@@ -105,6 +110,7 @@ pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, C
             reason: error.to_string(),
         })?;
     let mut tensors = collect(patch, str::to_owned);
+    check_finite(&tensors)?;
     tensors.insert(
         SETTINGS.to_owned(),
         settings(patch.config(), metadata.schedule),
@@ -169,10 +175,5 @@ fn content_hash(tensors: &Tensors) -> String {
             .iter()
             .for_each(|value| hasher.update(value.to_le_bytes()));
     }
-    let hex: String = hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("0x{hex}")
+    format!("0x{}", hex(&hasher.finalize()))
 }

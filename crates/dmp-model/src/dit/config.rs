@@ -45,17 +45,22 @@ fn yes() -> bool {
 impl DitConfig {
     /// Refuses sizes that cannot be built.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let positive = [
-            ("input_size", self.input_size),
-            ("patch_size", self.patch_size),
-            ("in_channels", self.in_channels),
-            ("hidden_size", self.hidden_size),
-            ("depth", self.depth),
-            ("num_heads", self.num_heads),
-            ("num_classes", self.num_classes),
+        // The most are far beyond any published model, and keep every count of parameters within a `usize`.
+        let sizes = [
+            ("input_size", self.input_size, 1 << 16),
+            ("patch_size", self.patch_size, 1 << 12),
+            ("in_channels", self.in_channels, 1 << 12),
+            ("hidden_size", self.hidden_size, 1 << 16),
+            ("depth", self.depth, 1 << 12),
+            ("num_heads", self.num_heads, 1 << 16),
+            ("num_classes", self.num_classes, 1 << 24),
         ];
-        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError::Zero { name });
+        for (name, value, most) in sizes {
+            match value {
+                0 => return Err(ConfigError::Zero { name }),
+                _ if value > most => return Err(ConfigError::TooLarge { name, value, most }),
+                _ => {}
+            }
         }
         if !self.input_size.is_multiple_of(self.patch_size) {
             return Err(ConfigError::Indivisible {
@@ -86,7 +91,7 @@ impl DitConfig {
                 value: self.class_dropout_prob,
             });
         }
-        if !(self.mlp_ratio > 0.0 && self.mlp_ratio.is_finite() && self.mlp_hidden_size() > 0) {
+        if !(self.mlp_ratio > 0.0 && self.mlp_ratio <= 64.0 && self.mlp_hidden_size() > 0) {
             return Err(ConfigError::MlpRatio {
                 value: self.mlp_ratio,
             });
@@ -229,6 +234,16 @@ pub enum ConfigError {
         /// The field.
         name: &'static str,
     },
+    /// A size is beyond reason.
+    #[error("backbone configuration: {name} is {value}; give at most {most}")]
+    TooLarge {
+        /// The field.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// The most it may be.
+        most: usize,
+    },
     /// One size must be a multiple of another and is not.
     #[error(
         "backbone configuration: {what} ({value}) is not a multiple of {by} ({divisor}); change one of them"
@@ -251,7 +266,7 @@ pub enum ConfigError {
     },
     /// The MLP would be empty.
     #[error(
-        "backbone configuration: mlp_ratio is {value}; give a positive number, 4 in every published DiT"
+        "backbone configuration: mlp_ratio is {value}; give a number above 0 and at most 64, 4 in every published DiT"
     )]
     MlpRatio {
         /// Its value.
@@ -313,6 +328,16 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("input_size (30)")
+        );
+        let bad = DitConfig {
+            depth: 1_000_000_000,
+            ..good.clone()
+        };
+        assert!(
+            bad.validate()
+                .unwrap_err()
+                .to_string()
+                .contains("depth is 1000000000")
         );
         let bad = DitConfig {
             num_heads: 5,

@@ -135,6 +135,9 @@ impl PatchConfig {
                 backbone: hidden_size,
             });
         }
+        if self.hidden_size > 1 << 16 || self.depth > 1 << 12 {
+            return Err(PatchConfigError::Large);
+        }
         if self.depth == 0 || self.depth > depth {
             return Err(PatchConfigError::Depth {
                 patch: self.depth,
@@ -145,6 +148,15 @@ impl PatchConfig {
             return Err(PatchConfigError::Prompts {
                 patch: self.num_prompts,
                 backbone: num_tokens,
+            });
+        }
+        if self.num_prompts == 0 {
+            return Err(PatchConfigError::NoPrompts);
+        }
+        // Far beyond use, and within a `usize` whatever the backbone.
+        if self.num_prompts > 1 << 24 {
+            return Err(PatchConfigError::Many {
+                prompts: self.num_prompts,
             });
         }
         if !(self.top_k > 0.0 && self.top_k <= 1.0) || self.k() == 0 {
@@ -190,8 +202,20 @@ pub enum PatchConfigError {
         /// Of the backbone.
         backbone: usize,
     },
+    /// Sizes beyond any backbone's.
+    #[error("the patch is described as wider or deeper than any backbone; export it again")]
+    Large,
+    /// No prompts.
+    #[error("a patch without prompts does nothing; give at least 1")]
+    NoPrompts,
+    /// More prompts than any use has.
+    #[error("{prompts} prompts a block; give at most 16777216")]
+    Many {
+        /// Number of prompts.
+        prompts: usize,
+    },
     /// Nothing would be selected.
-    #[error("top_k is {top_k}: of {prompts} prompts it selects none or more than all; give a share above {least:.4} and at most 1", least = 1.0 / *prompts as f64)]
+    #[error("--top-k (top_k) is {top_k}: of {prompts} prompts it selects none or more than all; give a share above {least:.4} and at most 1", least = 1.0 / *prompts as f64)]
     TopK {
         /// The share.
         top_k: f64,

@@ -22,7 +22,7 @@ pub struct GradNorm(pub f64);
 /// Saved optimiser state that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the optimiser state cannot be read ({0}); delete the checkpoint to go on from the one before"
+    "the optimiser state cannot be read ({0}); delete that checkpoint to go on from the one before"
 )]
 pub struct OptimizerStateError(String);
 

@@ -7,21 +7,23 @@ use dmp_model::dit::{DitConfig, Preset};
 use serde_json::json;
 
 use crate::bench::{Bench, peak_memory};
+use crate::flags;
 use crate::models::open_backbone;
+use crate::output::say;
 
 /// Time a forward pass and a training step of a patched model
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dmp bench --backbone dit-b-2 --tokens 256 --batch 4 --json")]
 pub struct BenchArgs {
-    /// A preset (dit-s-2 to dit-xl-8), 'demo', a .safetensors file or a run directory
+    /// A preset (dit-s-2 to dit-xl-8), 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     backbone: String,
     /// Tokens of an image, a square number, for a preset [default: 256]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::tokens)]
     tokens: Option<usize>,
     /// Images at a time
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
-    batch: u64,
+    #[arg(long, default_value_t = 4, value_parser = flags::batch)]
+    batch: usize,
     /// Threads [default: one a core]
     #[arg(long)]
     threads: Option<usize>,
@@ -43,7 +45,7 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     }
     let bench = Bench {
         config: config(args, device)?,
-        batch: usize::try_from(args.batch).context("--batch")?,
+        batch: args.batch,
         reps: usize::try_from(args.reps).context("--reps")?,
     };
     let forward = bench.forward(device)?;
@@ -63,13 +65,19 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             "step_s": step,
             "peak_memory_bytes": peak_memory(),
         });
-        println!("{object:#}");
+        say(format_args!("{object:#}"))?;
         return Ok(());
     }
-    println!("forward: {forward:.4} s, {:.1} images/s", images(forward));
-    println!("step: {step:.4} s, {:.1} images/s", images(step));
+    say(format_args!(
+        "forward: {forward:.4} s, {:.1} images/s",
+        images(forward)
+    ))?;
+    say(format_args!(
+        "step: {step:.4} s, {:.1} images/s",
+        images(step)
+    ))?;
     if let Some(bytes) = peak_memory() {
-        println!("peak memory: {:.0} MB", bytes as f64 / 1e6);
+        say(format_args!("peak memory: {:.0} MB", bytes as f64 / 1e6))?;
     }
     Ok(())
 }
@@ -89,11 +97,6 @@ fn config(args: &BenchArgs, device: &Device) -> Result<DitConfig> {
     };
     let tokens = args.tokens.unwrap_or(256);
     let side = tokens.isqrt();
-    anyhow::ensure!(
-        side > 0 && side * side == tokens,
-        "--tokens {tokens} is no square number; give for instance {}",
-        (side.max(1)) * side.max(1)
-    );
     let patch_size = preset.config(32, 1).patch_size;
     Ok(preset.config(side * patch_size, 1))
 }

@@ -9,11 +9,12 @@ use clap::Args;
 use dmp_model::patch::{BalanceLoss, PatchConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::data::Dataset;
 use crate::data::demo::{self as assets, Split};
 use crate::evaluate::{Score, score};
 use crate::gate_view::{self, GateView};
 use crate::models::{Model, open_backbone, open_patch, schedule_of};
-use crate::output::write_atomic;
+use crate::output::{say, write_atomic};
 use crate::report::demo::{DemoPage, Grids};
 use crate::report::table::{Column, Table};
 use crate::run::{Interrupt, RunDir};
@@ -76,15 +77,21 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
         args.count
     );
     let sampling = sampling_args(args);
-    let settings = settings(args, device)?;
+    let data = assets::images()?;
+    let settings = settings(args, &data, device)?;
     let directory = RunDir::open(&args.out, &settings, &[])?;
     let patch_path = directory.path("patch.safetensors");
 
-    train(&settings, &directory, device)?;
+    train(&settings, data, &directory, device)?;
     // From the statistics, so that a resumed training counts whole.
-    let train_seconds = directory.training_seconds();
+    let train_seconds = directory.training_seconds()?;
 
     let sample_start = Instant::now();
+    // Of a resumed demo, the time of every process that trained.
+    let total = || {
+        let sampled = sample_start.elapsed().as_secs_f64();
+        (train_seconds + sampled).max(start.elapsed().as_secs_f64())
+    };
     let backbone = open_backbone("demo", device)?;
     let patch = open_patch(&patch_path, device)?.patch;
     let view = gate_view::look(&backbone.model, backbone.model.config().num_classes, &patch)
@@ -105,35 +112,40 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
         seconds: Seconds {
             train: train_seconds,
             sample: sample_seconds,
-            total: start.elapsed().as_secs_f64(),
+            total: total(),
         },
     };
     let table = table(&metrics, &patch_path)?;
     write_report(
         &directory, &settings, &sampling, &table, &base, &better, &view,
     )?;
-    metrics.seconds.total = start.elapsed().as_secs_f64();
+    metrics.seconds.total = total();
     write_atomic(
         &directory.path("metrics.json"),
         serde_json::to_string_pretty(&metrics)?.as_bytes(),
     )?;
 
-    print!("{table}");
-    println!("\nreport: {}", directory.path("report.html").display());
-    println!("\nwhat to try next:");
+    say(table.to_string().trim_end())?;
+    say(format_args!(
+        "\nreport: {}",
+        directory.path("report.html").display()
+    ))?;
+    say(format_args!("\nwhat to try next:"))?;
     next_commands(&patch_path)
         .iter()
-        .for_each(|line| println!("  {line}"));
+        .try_for_each(|line| say(format_args!("  {line}")))?;
     Ok(())
 }
 
 /// The demo's training: the paper's patch, with rates for minutes instead of days (see docs/results.md).
-fn settings(args: &DemoArgs, device: &Device) -> Result<PatchSettings> {
+fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSettings> {
     let backbone = open_backbone("demo", device)?;
     let config = backbone.model.config();
     Ok(PatchSettings {
         model: "demo".to_owned(),
+        model_sha256: backbone.fingerprint.clone(),
         data: "demo".to_owned(),
+        data_sha256: data.fingerprint(),
         seed: args.seed,
         steps: args.steps,
         batch: 128,
@@ -172,7 +184,12 @@ fn sampling_args(args: &DemoArgs) -> SamplingArgs {
     }
 }
 
-fn train(settings: &PatchSettings, directory: &RunDir, device: &Device) -> Result<()> {
+fn train(
+    settings: &PatchSettings,
+    data: Dataset,
+    directory: &RunDir,
+    device: &Device,
+) -> Result<()> {
     let backbone = open_backbone("demo", &device.clone().autodiff())?;
     let cadence = Cadence {
         log_every: 5,
@@ -181,7 +198,7 @@ fn train(settings: &PatchSettings, directory: &RunDir, device: &Device) -> Resul
     };
     let session = Session {
         directory,
-        data: assets::images()?,
+        data,
         cadence,
         interrupt: &Interrupt::listen(),
     };
@@ -269,7 +286,7 @@ fn write_report(
     better: &Measured,
     view: &GateView,
 ) -> Result<()> {
-    let stats = directory.stats();
+    let stats = directory.stats()?;
     let page = DemoPage {
         base: base.score,
         patched: better.score,

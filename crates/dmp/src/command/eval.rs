@@ -17,7 +17,9 @@ use crate::evaluate::pictures::Pictures;
 use crate::evaluate::side::{self, Side};
 use crate::evaluate::weights::{self, Weights};
 use crate::evaluate::{METRIC, score};
+use crate::flags;
 use crate::models::Model;
+use crate::output::say;
 use crate::sampling::{Sampling, SamplingArgs};
 
 /// Measure images, or what a model draws, against a reference
@@ -30,7 +32,7 @@ pub struct EvalArgs {
     /// Images to measure: a folder, an .npz ('arr_0'), or a .safetensors of features [default: draw them from
     /// --model]
     samples: Option<PathBuf>,
-    /// Backbone to draw from: 'demo', a .safetensors file or a run directory
+    /// Backbone to draw from: 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
     /// Patch to put on it
@@ -65,16 +67,16 @@ struct InceptionArgs {
     #[arg(long, value_delimiter = ',')]
     metrics: Vec<Metric>,
     /// Random subsets of the kernel distance
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = flags::count)]
     kid_subsets: usize,
     /// Images in such a subset
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = flags::count)]
     kid_subset_size: usize,
     /// Neighbours that precision and recall reach to
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = flags::count)]
     neighbours: usize,
     /// Parts of the Inception score
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = flags::count)]
     splits: usize,
     /// Resamples for a 95 % interval of the FID; 0 for none
     #[arg(long, default_value_t = 0)]
@@ -114,6 +116,9 @@ fn model(args: &EvalArgs, device: &Device) -> Result<Model> {
     )
 }
 
+/// So few images hardly determine a covariance of 128 features.
+const FEW: usize = 1000;
+
 /// With the embedded network and its statistics.
 fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
     ensure!(
@@ -122,6 +127,13 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         args.reference
     );
     let model = model(args, device)?;
+    if args.sampling.count < FEW {
+        eprintln!(
+            "note: a distance of {} images is too large and compares only with others of as many; give --count 10000 to \
+             compare models",
+            args.sampling.count
+        );
+    }
     let score = score(&model, &args.sampling, split, "sampling", device, |_| {})?;
     if args.json {
         let object = json!({
@@ -135,17 +147,24 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
             "sampling": args.sampling,
             "schedule": model.schedule,
         });
-        println!("{object:#}");
+        say(format_args!("{object:#}"))?;
     } else {
-        println!("{METRIC}: {:.4}", score.frechet);
-        println!("classifier accuracy: {:.2} %", 100.0 * score.accuracy);
-        println!("images: {}", score.count);
+        say(format_args!("{METRIC}: {:.4}", score.frechet))?;
+        say(format_args!(
+            "classifier accuracy: {:.2} %",
+            100.0 * score.accuracy
+        ))?;
+        say(format_args!("images: {}", score.count))?;
     }
     Ok(())
 }
 
 /// With Inception's features, or features that both sides bring.
 fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
+    ensure!(
+        args.samples.is_none() || args.patch.is_none(),
+        "--patch is for what a model draws, not for given images; leave out one of them"
+    );
     let reference_path = Path::new(&args.reference);
     ensure!(
         reference_path.exists(),
@@ -187,7 +206,7 @@ fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
             [&samples, &reference],
         )?;
     } else {
-        print_lines(&found);
+        print_lines(&found)?;
     }
     Ok(())
 }
@@ -296,32 +315,32 @@ fn print_json(
     if let (Some(object), serde_json::Value::Object(rest)) = (object.as_object_mut(), rest) {
         object.extend(rest);
     }
-    println!("{object:#}");
+    say(format_args!("{object:#}"))?;
     Ok(())
 }
 
-fn print_lines(figures: &Figures) {
-    let line = |name: &str, value: Option<f64>, spread: Option<f64>| {
-        if let Some(value) = value {
-            match spread {
-                Some(spread) => println!("{name}: {value:.4} ± {spread:.4}"),
-                None => println!("{name}: {value:.4}"),
-            }
-        }
+fn print_lines(figures: &Figures) -> Result<()> {
+    let line = |name: &str, value: Option<f64>, spread: Option<f64>| match (value, spread) {
+        (None, _) => Ok(()),
+        (Some(value), None) => say(format_args!("{name}: {value:.4}")),
+        (Some(value), Some(spread)) => say(format_args!("{name}: {value:.4} ± {spread:.4}")),
     };
-    line("FID", figures.fid, None);
+    line("FID", figures.fid, None)?;
     if let Some([low, high]) = figures.fid_interval {
-        println!("FID, 95 % of resamples: {low:.4} to {high:.4}");
+        say(format_args!(
+            "FID, 95 % of resamples: {low:.4} to {high:.4}"
+        ))?;
     }
-    line("sFID", figures.sfid, None);
+    line("sFID", figures.sfid, None)?;
     line(
         "Inception score",
         figures.inception_score,
         figures.inception_score_std,
-    );
-    line("KID", figures.kid, figures.kid_std);
-    line("precision", figures.precision, None);
-    line("recall", figures.recall, None);
-    line("density", figures.density, None);
-    line("coverage", figures.coverage, None);
+    )?;
+    line("KID", figures.kid, figures.kid_std)?;
+    line("precision", figures.precision, None)?;
+    line("recall", figures.recall, None)?;
+    line("density", figures.density, None)?;
+    line("coverage", figures.coverage, None)?;
+    Ok(())
 }

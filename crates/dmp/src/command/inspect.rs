@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
-use dmp_model::checkpoint::{PatchFile, TensorFile};
+use dmp_model::checkpoint::{BackboneFile, PatchFile, TensorFile};
 use dmp_model::patch::GateKind;
 
 use crate::gate_view::{self, GateView};
 use crate::models::{open_backbone, open_patch};
-use crate::output::write_atomic;
+use crate::output::{check_target, say, write_atomic};
 use crate::report::table::{Column, Table};
 
 /// Show what a patch or a backbone file holds
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dmp inspect runs/patch/patch.safetensors --plot gates.svg")]
 pub struct InspectArgs {
-    /// A patch or a backbone, .safetensors
-    file: PathBuf,
+    /// A patch, or a backbone as --model takes it: 'demo', a .safetensors or .pt file, or a run directory
+    file: String,
     /// Backbone of the patch, to see what its gate does [default: the demo's, if the patch is of it]
     #[arg(long)]
     model: Option<String>,
@@ -32,27 +32,30 @@ pub struct InspectArgs {
 
 /// Runs the command.
 pub fn inspect(args: &InspectArgs, device: &Device) -> Result<()> {
-    let bytes = std::fs::read(&args.file).with_context(|| {
-        format!(
-            "{}: cannot be read; give a .safetensors file",
-            args.file.display()
-        )
-    })?;
-    let file = TensorFile::from_bytes(&bytes).with_context(|| args.file.display().to_string())?;
-    if file.metadata.contains_key("dmp.config") {
-        patch(args, &open_patch(&args.file, device)?, device)
-    } else {
-        anyhow::ensure!(
-            args.plot.is_none(),
-            "--plot draws a patch's gate; {} is no patch",
-            args.file.display()
-        );
-        backbone(&args.file, args.json, device)
+    if let Some(path) = &args.plot {
+        check_target(path)?;
     }
+    let path = Path::new(&args.file);
+    if is_patch(path) {
+        return patch(args, &open_patch(path, device)?, device);
+    }
+    anyhow::ensure!(
+        args.plot.is_none(),
+        "--plot draws a patch's gate; {} is no patch",
+        args.file
+    );
+    backbone(&open_backbone(&args.file, device)?, args.json)
 }
 
-fn backbone(path: &Path, json: bool, device: &Device) -> Result<()> {
-    let file = open_backbone(&path.display().to_string(), device)?;
+/// Whether a file says that it is a patch. What cannot be read is left to be refused as a backbone.
+fn is_patch(path: &Path) -> bool {
+    std::fs::read(path)
+        .ok()
+        .and_then(|bytes| TensorFile::from_bytes(&bytes).ok())
+        .is_some_and(|file| file.metadata.contains_key("dmp.config"))
+}
+
+fn backbone(file: &BackboneFile, json: bool) -> Result<()> {
     let config = file.model.config();
     if json {
         let object = serde_json::json!({
@@ -62,7 +65,7 @@ fn backbone(path: &Path, json: bool, device: &Device) -> Result<()> {
             "schedule": file.schedule,
             "config": config,
         });
-        println!("{object:#}");
+        say(format_args!("{object:#}"))?;
         return Ok(());
     }
     let schedule = file.schedule.map_or_else(
@@ -88,9 +91,9 @@ fn backbone(path: &Path, json: bool, device: &Device) -> Result<()> {
         ),
         ("classes", config.num_classes.to_string()),
         ("noise schedule", schedule),
-        ("fingerprint", file.fingerprint),
+        ("fingerprint", file.fingerprint.clone()),
     ]);
-    print!("{table}");
+    say(table.to_string().trim_end())?;
     Ok(())
 }
 
@@ -114,7 +117,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
             "date": file.metadata.date,
             "gate": view.as_ref().map(GateView::summary),
         });
-        println!("{object:#}");
+        say(format_args!("{object:#}"))?;
         return Ok(());
     }
     let method = match config.gate {
@@ -127,7 +130,10 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
         ("position", format!("{:?}", config.position).to_lowercase()),
         (
             "gate looks at",
-            format!("{:?}", config.gate_input).to_lowercase(),
+            match config.gate {
+                GateKind::Linear => format!("{:?}", config.gate_input).to_lowercase(),
+                GateKind::Uniform | GateKind::None => "nothing".to_owned(),
+            },
         ),
         (
             "prompts a block",
@@ -146,9 +152,9 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
         ("made on", file.metadata.date.clone()),
         ("backbone", file.metadata.base_sha256.clone()),
     ]);
-    print!("{table}");
+    say(table.to_string().trim_end())?;
     match view {
-        Some(view) => print!("\n{}", view.table()),
+        Some(view) => say(format_args!("\n{}", view.table().to_string().trim_end()))?,
         None if config.gate == GateKind::None => {}
         None => {
             eprintln!("the gate's masks depend on the backbone; give it with --model to see them")

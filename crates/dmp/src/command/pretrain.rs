@@ -8,6 +8,7 @@ use dmp_model::dit::DitConfig;
 
 use crate::data::{Dataset, ImageShape};
 use crate::flags;
+use crate::output::say;
 use crate::run::{Interrupt, RunDir};
 use crate::train::{BackboneSettings, Decay, LoopArgs, Session, train_backbone};
 
@@ -20,7 +21,7 @@ pub struct PretrainArgs {
     #[command(flatten)]
     training: LoopArgs,
     /// Side that images are cropped to, in pixels; 'demo' has its own
-    #[arg(long)]
+    #[arg(long, value_parser = flags::side)]
     image_size: Option<usize>,
     /// Make images grey; 'demo' is
     #[arg(long)]
@@ -44,11 +45,11 @@ pub struct PretrainArgs {
     #[arg(long, default_value_t = 20_000)]
     steps: u64,
     /// Learning rate of AdamW
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = flags::non_negative)]
     learning_rate: f64,
     /// Weight decay of AdamW
-    #[arg(long, default_value_t = 0.0)]
-    weight_decay: f32,
+    #[arg(long, default_value_t = 0.0, value_parser = flags::non_negative)]
+    weight_decay: f64,
     /// Steps of linear warm-up
     #[arg(long, default_value_t = 500)]
     warmup: u64,
@@ -68,12 +69,14 @@ impl PretrainArgs {
         let (training, shape) = (&self.training, data.shape());
         BackboneSettings {
             model: None,
+            model_sha256: None,
             data: training.data.clone(),
+            data_sha256: data.fingerprint(),
             seed: training.seed,
             steps: self.steps,
             batch: training.batch,
             learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
+            weight_decay: self.weight_decay as f32,
             warmup: self.warmup,
             decay: self.decay,
             ema_decay: self.ema_decay,
@@ -92,7 +95,12 @@ impl PretrainArgs {
                 mlp_ratio: 4.0,
                 learn_sigma: true,
                 num_classes: data.num_classes(),
-                class_dropout_prob: self.label_dropout,
+                // Without classes nothing is dropped, so a null label would never be trained.
+                class_dropout_prob: if data.num_classes() > 1 {
+                    self.label_dropout
+                } else {
+                    0.0
+                },
             },
         }
     }
@@ -100,6 +108,10 @@ impl PretrainArgs {
 
 /// Runs the command.
 pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
+    anyhow::ensure!(
+        args.training.data != "demo" || (args.image_size.is_none() && !args.grey),
+        "--image-size and --grey are for your own images; those of 'demo' are grey and of 28x28"
+    );
     let data = args
         .training
         .open_data(args.image_size.map(|side| ImageShape {
@@ -130,6 +142,6 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
         interrupt: &Interrupt::listen(),
     };
     train_backbone(&settings, None, session, device)?;
-    println!("{}", directory.path("backbone.safetensors").display());
+    say(directory.path("backbone.safetensors").display())?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use dmp_model::denoiser::{Denoiser, ImageLayout};
 
 use crate::models::Model;
-use crate::output::write_atomic;
+use crate::output::{check_target, say, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
 use crate::run::progress_bar;
 use crate::sampling::{Sampling, SamplingArgs};
@@ -20,7 +20,7 @@ use crate::sampling::{Sampling, SamplingArgs};
     after_help = "Example:\n  dmp sample --model demo --patch runs/patch/patch.safetensors --count 64 --grid grid.png"
 )]
 pub struct SampleArgs {
-    /// Backbone: 'demo', a .safetensors file or a run directory
+    /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
     /// Patch to put on it
@@ -57,50 +57,84 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         "the model makes latents of {} channels; images need a VAE, which this version does not have yet",
         layout.channels
     );
+    // Before hours of sampling: whether there is a place for what comes of them.
+    let count = args.sampling.count;
+    let shape = [count, layout.channels, layout.height, layout.width];
+    if args.grid.is_some() {
+        grid_style().size(shape).context("--grid")?;
+    }
+    for path in args.grid.iter().chain(&args.npz) {
+        check_target(path)?;
+    }
+    anyhow::ensure!(
+        args.grid.is_none() || args.grid != args.npz,
+        "--grid and --npz name the same file; give two"
+    );
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder).with_context(|| format!("--out {}", folder.display()))?;
+        refuse_other_images(folder, count)?;
     }
+    let kept = args.grid.is_some() || args.npz.is_some();
     let bar = progress_bar(args.sampling.count as u64, 0, "images").with_prefix("sampling");
     let mut pixels = Vec::new();
+    let mut drawn = 0;
     for batch in Sampling::new(&model, &args.sampling, device)? {
         let batch = batch?;
         if let Some(folder) = &args.out {
-            let first = pixels.len() / layout.len();
             for (i, image) in batch.pixels.chunks(layout.len()).enumerate() {
                 let png = Tiles::new(image, [1, layout.channels, layout.height, layout.width])?
                     .to_png(&plain())?;
                 write_atomic(
-                    &folder.join(format!("{:06}.png", first + i)),
+                    &folder.join(format!("{:06}.png", drawn + i)),
                     png.as_bytes(),
                 )?;
             }
         }
+        drawn += batch.labels.len();
         bar.inc(batch.labels.len() as u64);
-        pixels.extend(batch.pixels);
+        if kept {
+            pixels.extend(batch.pixels);
+        }
     }
     bar.finish_and_clear();
     if let Some(folder) = &args.out {
-        println!("{}", folder.display());
+        say(folder.display())?;
     }
     if let Some(path) = &args.grid {
-        let shape = [
-            pixels.len() / layout.len(),
-            layout.channels,
-            layout.height,
-            layout.width,
-        ];
-        let png = Tiles::new(&pixels, shape)?.to_png(&GridStyle {
-            upscale: 2,
-            ..GridStyle::default()
-        })?;
+        let png = Tiles::new(&pixels, shape)?.to_png(&grid_style())?;
         write_atomic(path, png.as_bytes())?;
-        println!("{}", path.display());
+        say(path.display())?;
     }
     if let Some(path) = &args.npz {
         write_npz(path, &pixels, layout)?;
-        println!("{}", path.display());
+        say(path.display())?;
     }
     Ok(())
+}
+
+/// Images of a longer sampling would mix with the new ones.
+fn refuse_other_images(folder: &Path, count: usize) -> Result<()> {
+    let shown = folder.display();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("--out {shown}"))? {
+        let path = entry.with_context(|| format!("--out {shown}"))?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let number: Option<usize> = stem.and_then(|stem| stem.parse().ok());
+        anyhow::ensure!(
+            number.is_none_or(|number| number < count)
+                || path.extension().is_none_or(|ending| ending != "png"),
+            "--out {shown}: {} there is of another sampling; remove it, or give another folder",
+            path.file_name().unwrap_or_default().display()
+        );
+    }
+    Ok(())
+}
+
+/// All images side by side.
+fn grid_style() -> GridStyle {
+    GridStyle {
+        upscale: 2,
+        ..GridStyle::default()
+    }
 }
 
 /// One image as it is: no gap, no scaling.
@@ -125,8 +159,10 @@ fn write_npz(path: &Path, pixels: &[u8], layout: ImageLayout) -> Result<()> {
     let mut archive = npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
     let shape = [count as u64, height as u64, width as u64, channels as u64];
     let failed = || format!("--npz {}", path.display());
+    // The same images make the same bytes on any day.
+    let options = zip::write::FileOptions::default().last_modified_time(zip::DateTime::default());
     let mut array = archive
-        .array("arr_0", Default::default())
+        .array("arr_0", options)
         .with_context(failed)?
         .default_dtype()
         .shape(&shape)

@@ -45,6 +45,10 @@ impl ImageArray {
             "{shown}: images of {channels} channels; give grey or red-green-blue ones"
         );
         ensure!(
+            height > 0 && width > 0,
+            "{shown}: images of {width}x{height} pixels; give larger ones"
+        );
+        ensure!(
             array.order() == npyz::Order::C,
             "{shown}: 'arr_0' is in Fortran order; save it with numpy.ascontiguousarray"
         );

@@ -1,5 +1,7 @@
 //! Images and labels in memory.
 
+use dmp_model::checkpoint::hex;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// Size of every image of a dataset.
@@ -140,6 +142,19 @@ impl Dataset {
     /// Whether a mirrored image is no image of this set, so that none should be mirrored by default.
     pub fn is_oriented(&self) -> bool {
         self.oriented
+    }
+
+    /// SHA-256, in hexadecimal, of shape, labels and pixels: what identifies the images whatever they came in.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = Sha256::new();
+        for size in [self.shape.channels, self.shape.height, self.shape.width] {
+            hasher.update((size as u64).to_le_bytes());
+        }
+        self.labels
+            .iter()
+            .for_each(|label| hasher.update(label.to_le_bytes()));
+        hasher.update(&self.images);
+        hex(&hasher.finalize())
     }
 
     /// Number of images.

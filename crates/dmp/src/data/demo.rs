@@ -3,6 +3,7 @@
 
 use burn::tensor::Device;
 use dmp_math::moments::Gaussian;
+use dmp_model::checkpoint::hex;
 use dmp_model::features::{FashionCnn, FeatureError};
 use image::ImageFormat;
 use sha2::{Digest, Sha256};
@@ -86,11 +87,6 @@ fn cut(montage: &[u8], shape: ImageShape, columns: usize) -> Vec<u8> {
         }
     }
     pixels
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -55,8 +55,17 @@ fn array(path: &Path, shape: ImageShape) -> Result<Dataset> {
         .collect();
     let labels = array.labels.unwrap_or_else(|| vec![0; array.count]);
     let classes = labels.iter().max().map_or(1, |&label| label as usize + 1);
+    ensure!(
+        classes <= MOST_CLASSES,
+        "{}: a label is {}; classes count from 0 to at most {MOST_CLASSES}",
+        path.display(),
+        classes - 1
+    );
     Ok(Dataset::new(images, labels, shape, classes)?)
 }
+
+/// More than any data set has; a label beyond is a number of another kind.
+const MOST_CLASSES: usize = 1 << 20;
 
 fn folder(folder: &Path, shape: ImageShape, max_bad: usize) -> Result<Dataset> {
     let paths = images_in(folder)?;

@@ -1,5 +1,6 @@
 //! An image from a file, and the crop that image models are trained on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -23,7 +24,7 @@ pub const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 /// All images in a folder and the folders in it, in the order of their paths.
 pub fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    find(folder, &mut found)?;
+    find(folder, &mut BTreeSet::new(), &mut found)?;
     found.sort();
     anyhow::ensure!(
         !found.is_empty(),
@@ -34,14 +35,21 @@ pub fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+/// Enters each folder once, whatever links lead to it.
+fn find(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
+    let real = folder
+        .canonicalize()
+        .with_context(|| format!("{}: cannot be read as a folder", folder.display()))?;
+    if !entered.insert(real) {
+        return Ok(());
+    }
     let entries = std::fs::read_dir(folder)
         .with_context(|| format!("{}: cannot be read as a folder", folder.display()))?;
     for entry in entries {
         let path = entry.with_context(|| folder.display().to_string())?.path();
         let ending = path.extension().and_then(|ending| ending.to_str());
         if path.is_dir() {
-            find(&path, found)?;
+            find(&path, entered, found)?;
         } else if ending.is_some_and(|ending| ENDINGS.contains(&ending.to_lowercase().as_str())) {
             found.push(path);
         }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors};
+use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors, hex};
 use dmp_model::features::Preprocess;
 use sha2::{Digest, Sha256};
 
@@ -26,14 +26,8 @@ impl Slot {
         hasher.update(weights);
         hasher.update(preprocess.name());
         hash(path, &mut hasher)?;
-        let key: String = hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Ok(Some(Self(
-            folder.join("features").join(key + ".safetensors"),
-        )))
+        let name = hex(&hasher.finalize()) + ".safetensors";
+        Ok(Some(Self(folder.join("features").join(name))))
     }
 
     /// What is there, if it is whole.

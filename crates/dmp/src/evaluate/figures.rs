@@ -143,13 +143,12 @@ pub fn figures(samples: &Side<'_>, reference: &Side<'_>, request: &Request) -> R
     for metric in wanted {
         match compute(metric, samples, reference, request, &mut figures) {
             Ok(()) => {}
-            // Not asked for by name: what cannot be had is left out.
-            Err(_) if request.metrics.is_empty() => {}
+            // Not asked for by name: what cannot be had is left out, and said. A distance always can be.
+            Err(error) if request.metrics.is_empty() && metric != Metric::Fid => {
+                eprintln!("note: no {metric}: {error:#}");
+            }
             Err(error) => return Err(error.context(format!("--metrics {metric}"))),
         }
-    }
-    if figures == Figures::default() {
-        compute(Metric::Fid, samples, reference, request, &mut figures)?;
     }
     Ok(figures)
 }

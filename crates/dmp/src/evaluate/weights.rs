@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use dmp_model::checkpoint::hex;
 use dmp_model::features::Inception;
 use sha2::{Digest, Sha256};
 
@@ -31,10 +32,7 @@ pub fn open(flag: Option<&Path>, device: &Device) -> Result<Weights> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(&path)
         .with_context(|| format!("Inception's weights {shown}: cannot be read"))?;
-    let sha256 = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = hex(&Sha256::digest(&bytes));
     let network = Inception::load(bytes, device).with_context(|| shown)?;
     Ok(Weights { network, sha256 })
 }

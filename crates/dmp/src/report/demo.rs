@@ -72,8 +72,7 @@ impl DemoPage<'_> {
         ];
         let lead = format!(
             "A frozen diffusion transformer and a patch of prompts mixed by the noise level. {} images of each, from the \
-             same noise, measured against the 10 000 test images of Fashion-MNIST. One seed and few images: a glimpse, not evidence; \
-             the evidence is in docs/results.md.",
+             same noise, measured against the 10 000 test images of Fashion-MNIST. One seed and few images: a glimpse, not evidence.",
             self.base.count
         );
         let page = Page::new("Diffusion model patching")

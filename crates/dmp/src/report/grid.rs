@@ -40,6 +40,39 @@ impl Default for GridStyle {
     }
 }
 
+impl GridStyle {
+    /// Width and height of the picture of images `[count, channels, height, width]`.
+    ///
+    /// # Errors
+    /// When it would be too large.
+    pub fn size(&self, shape: [usize; 4]) -> Result<(usize, usize), ReportError> {
+        let [count, channels, height, width] = shape;
+        let columns = self.columns_for(count);
+        let side = |tiles: usize, tile: usize| {
+            let step = tile
+                .saturating_mul(self.upscale.max(1))
+                .saturating_add(self.gap);
+            step.saturating_mul(tiles).saturating_add(self.gap)
+        };
+        let (width, height) = (side(columns, width), side(count.div_ceil(columns), height));
+        let bytes = width
+            .checked_mul(height)
+            .and_then(|area| area.checked_mul(channels));
+        if bytes.is_none_or(|bytes| bytes > MAX_BYTES) {
+            return Err(ReportError::TooLarge {
+                figure: "image grid".to_owned(),
+                width,
+                height,
+            });
+        }
+        Ok((width, height))
+    }
+
+    fn columns_for(&self, count: usize) -> usize {
+        self.columns.clamp(1, count.max(1))
+    }
+}
+
 impl<'a> Tiles<'a> {
     /// Views `pixels` as images.
     ///
@@ -83,27 +116,10 @@ impl<'a> Tiles<'a> {
     /// # Errors
     /// When the picture would be too large.
     pub fn to_png(&self, style: &GridStyle) -> Result<Png, ReportError> {
-        let columns = style.columns.clamp(1, self.count);
-        let rows = self.count.div_ceil(columns);
-        let upscale = style.upscale.max(1);
-        let side = |tiles: usize, tile: usize| {
-            let step = tile.saturating_mul(upscale).saturating_add(style.gap);
-            step.saturating_mul(tiles).saturating_add(style.gap)
-        };
-        let (width, height) = (side(columns, self.width), side(rows, self.height));
-        let too_large = || ReportError::TooLarge {
-            figure: "image grid".to_owned(),
-            width,
-            height,
-        };
-        let length = width
-            .checked_mul(height)
-            .and_then(|area| area.checked_mul(self.channels));
-        let length = length
-            .filter(|&bytes| bytes <= MAX_BYTES)
-            .ok_or_else(too_large)?;
-
-        let mut canvas = vec![style.background; length];
+        let shape = [self.count, self.channels, self.height, self.width];
+        let (width, height) = style.size(shape)?;
+        let (columns, upscale) = (style.columns_for(self.count), style.upscale.max(1));
+        let mut canvas = vec![style.background; width * height * self.channels];
         for index in 0..self.count {
             let top = style.gap + (index / columns) * (self.height * upscale + style.gap);
             let left = style.gap + (index % columns) * (self.width * upscale + style.gap);

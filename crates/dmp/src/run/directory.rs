@@ -6,11 +6,23 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::difference::first_difference;
 use super::stats::Line;
-use crate::output::{OutputError, write_atomic};
+use crate::output::{OutputError, sync_folder, write_atomic};
 
 /// Checkpoints kept besides those asked to be kept.
 const RECENT: usize = 2;
+
+/// Ending of a checkpoint's folder while it is being written or removed.
+const PARTIAL: &str = "partial";
+
+/// What runs make: a folder without a run that holds one of these is not theirs to write to.
+const PRODUCTS: [&str; 4] = [
+    "patch.safetensors",
+    "backbone.safetensors",
+    "report.html",
+    "stats.jsonl",
+];
 
 /// Where a run keeps everything.
 #[derive(Debug, Clone)]
@@ -39,12 +51,42 @@ pub enum RunDirError {
     OtherRun {
         /// The directory.
         path: PathBuf,
-        /// The first line that differs.
+        /// The first setting that differs.
         difference: String,
+    },
+    /// The directory holds what a run would overwrite, and no run.
+    #[error("{path} holds a file '{name}' and no run; move it, or give another --out")]
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+        /// The file.
+        name: &'static str,
+    },
+    /// Another process trains there.
+    #[error("{path} is in use by another process; wait for it, or give another --out")]
+    Taken {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A line of statistics cannot be read.
+    #[error("{path}: line {line} is no statistics ({reason}); remove it")]
+    Stats {
+        /// The file.
+        path: PathBuf,
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
     },
     /// The settings could not be written as TOML.
     #[error("the settings cannot be written as TOML: {0}")]
     Toml(#[from] toml::ser::Error),
+}
+
+/// A run directory taken by this process, until this is dropped or the process ends.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: fs::File,
 }
 
 impl RunDir {
@@ -69,13 +111,40 @@ impl RunDir {
                     difference,
                 });
             }
+        } else if let Some(name) = PRODUCTS.iter().find(|name| root.join(name).exists()) {
+            return Err(RunDirError::NoRun { path: root, name });
         }
         Ok(Self { root })
     }
 
-    /// Begins, or goes on after `done` steps: writes the settings, and forgets statistics of later steps.
+    /// Takes the directory for this process; another that wants it is refused until the result is dropped.
+    pub fn lock(&self) -> Result<RunLock, RunDirError> {
+        create_dir(&self.root)?;
+        let path = self.path(".lock");
+        let io = |source| RunDirError::Io {
+            path: path.clone(),
+            source,
+        };
+        let file = fs::File::create(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => Err(RunDirError::Taken {
+                path: self.root.clone(),
+            }),
+            Err(fs::TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Begins, or goes on after `done` steps: writes the settings, forgets statistics of later steps, and clears
+    /// away checkpoints that were cut off.
     pub fn begin(&self, settings: &impl Serialize, done: u64) -> Result<(), RunDirError> {
-        create_dir(&self.path("checkpoints"))?;
+        let folder = self.path("checkpoints");
+        create_dir(&folder)?;
+        for path in entries(&folder)? {
+            if path.extension().is_some_and(|ending| ending == PARTIAL) {
+                remove(&path)?;
+            }
+        }
         write_atomic(
             &self.path("config.toml"),
             toml::to_string(settings)?.as_bytes(),
@@ -99,13 +168,9 @@ impl RunDir {
         if !folder.is_dir() {
             return Ok(Vec::new());
         }
-        let entries = fs::read_dir(&folder).map_err(|source| RunDirError::Io {
-            path: folder.clone(),
-            source,
-        })?;
-        let mut found: Vec<(u64, PathBuf)> = entries
-            .filter_map(|entry| {
-                let path = entry.ok()?.path();
+        let mut found: Vec<(u64, PathBuf)> = entries(&folder)?
+            .into_iter()
+            .filter_map(|path| {
                 let step = path
                     .file_name()?
                     .to_str()?
@@ -131,37 +196,55 @@ impl RunDir {
         if name.is_dir() {
             return Ok(());
         }
-        let partial = name.with_extension("partial");
+        let partial = name.with_extension(PARTIAL);
         let io = |path: &Path, source| RunDirError::Io {
             path: path.to_owned(),
             source,
         };
         if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(|source| io(&partial, source))?;
+            remove(&partial)?;
         }
         create_dir(&partial)?;
         fill(&partial)?;
         fs::rename(&partial, &name).map_err(|source| io(&name, source))?;
+        let folder = self.path("checkpoints");
+        sync_folder(&folder).map_err(|source| io(&folder, source))?;
         let mut old = self.checkpoints()?;
         old.truncate(old.len().saturating_sub(RECENT));
         for (step, path) in old {
             if keep_every.is_none_or(|every| !step.is_multiple_of(every)) {
-                fs::remove_dir_all(&path).map_err(|source| io(&path, source))?;
+                // Without its name first: half a checkpoint must not look like one.
+                let going = path.with_extension(PARTIAL);
+                fs::rename(&path, &going).map_err(|source| io(&path, source))?;
+                remove(&going)?;
             }
         }
         Ok(())
     }
 
-    /// Statistics written so far.
-    pub fn stats(&self) -> Vec<Line> {
-        let text = fs::read_to_string(self.path("stats.jsonl")).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+    /// Statistics written so far. A last line without its end was cut off, and is left out.
+    pub fn stats(&self) -> Result<Vec<Line>, RunDirError> {
+        let path = self.path("stats.jsonl");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = fs::read_to_string(&path).map_err(|source| RunDirError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let line = |(number, line)| {
+            serde_json::from_str(line).map_err(|error| RunDirError::Stats {
+                path: path.clone(),
+                line: number + 1,
+                reason: error.to_string(),
+            })
+        };
+        whole.lines().enumerate().map(line).collect()
     }
 
     /// Seconds of training that the statistics tell of, over every process that took part.
-    pub fn training_seconds(&self) -> f64 {
+    pub fn training_seconds(&self) -> Result<f64, RunDirError> {
         let mut before = 0;
         let seconds = |line: &Line| {
             let images = line
@@ -169,7 +252,7 @@ impl RunDir {
                 .saturating_sub(std::mem::replace(&mut before, line.images));
             images as f64 / line.images_per_second
         };
-        self.stats().iter().map(seconds).sum()
+        Ok(self.stats()?.iter().map(seconds).sum())
     }
 
     /// Forgets statistics after `step`: a resumed run writes them again.
@@ -179,7 +262,7 @@ impl RunDir {
             return Ok(());
         }
         let kept: String = self
-            .stats()
+            .stats()?
             .into_iter()
             .filter(|line| line.step <= step)
             .filter_map(|line| serde_json::to_string(&line).ok().map(|json| json + "\n"))
@@ -204,6 +287,23 @@ impl RunDir {
     }
 }
 
+/// What is in a folder, in no order.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, RunDirError> {
+    let io = |source| RunDirError::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let entries = fs::read_dir(folder).map_err(io)?;
+    entries.map(|entry| Ok(entry.map_err(io)?.path())).collect()
+}
+
+fn remove(folder: &Path) -> Result<(), RunDirError> {
+    fs::remove_dir_all(folder).map_err(|source| RunDirError::Io {
+        path: folder.to_owned(),
+        source,
+    })
+}
+
 fn create_dir(path: &Path) -> Result<(), RunDirError> {
     fs::create_dir_all(path).map_err(|source| RunDirError::Io {
         path: path.to_owned(),
@@ -211,110 +311,5 @@ fn create_dir(path: &Path) -> Result<(), RunDirError> {
     })
 }
 
-/// The first line of `found` that `wanted` has not, but for the keys in `free`.
-fn first_difference(found: &str, wanted: &str, free: &[&str]) -> Option<String> {
-    let relevant = |text: &str| -> Vec<String> {
-        text.lines()
-            .filter(|line| {
-                !free.iter().any(|key| {
-                    line.split('=')
-                        .next()
-                        .is_some_and(|name| name.trim() == *key)
-                })
-            })
-            .map(str::to_owned)
-            .collect()
-    };
-    let (found, wanted) = (relevant(found), relevant(wanted));
-    let there = found.iter().find(|line| !wanted.contains(line));
-    let here = wanted.iter().find(|line| !found.contains(line));
-    match (there, here) {
-        (None, None) => None,
-        (Some(there), Some(here)) => Some(format!("'{there}' there, '{here}' here")),
-        (Some(there), None) => Some(format!("'{there}' there, nothing here")),
-        (None, Some(here)) => Some(format!("nothing there, '{here}' here")),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Serialize)]
-    struct Settings {
-        steps: u64,
-        rate: f64,
-    }
-
-    #[test]
-    fn other_settings_are_refused_by_name_and_free_ones_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = folder.path().join("run");
-        let begun = Settings {
-            steps: 10,
-            rate: 0.1,
-        };
-        let directory = RunDir::open(&run, &begun, &["steps"]).unwrap();
-        assert!(!run.exists(), "opening writes nothing");
-        directory.begin(&begun, 0).unwrap();
-        RunDir::open(
-            &run,
-            &Settings {
-                steps: 20,
-                rate: 0.1,
-            },
-            &["steps"],
-        )
-        .unwrap();
-        let error = RunDir::open(
-            &run,
-            &Settings {
-                steps: 20,
-                rate: 0.2,
-            },
-            &["steps"],
-        )
-        .unwrap_err()
-        .to_string();
-        assert!(
-            error.contains("'rate = 0.1' there, 'rate = 0.2' here"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn checkpoints_are_whole_and_old_ones_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            steps: 10,
-            rate: 0.1,
-        };
-        let run = RunDir::open(folder.path(), &settings, &[]).unwrap();
-        run.begin(&settings, 0).unwrap();
-        for step in [10, 20, 30, 40] {
-            let fill = |path: &Path| {
-                fs::write(path.join("x"), "x").map_err(|source| RunDirError::Io {
-                    path: path.into(),
-                    source,
-                })
-            };
-            run.save_checkpoint(step, Some(20), fill).unwrap();
-        }
-        let steps: Vec<u64> = run
-            .checkpoints()
-            .unwrap()
-            .into_iter()
-            .map(|(step, _)| step)
-            .collect();
-        assert_eq!(steps, [20, 30, 40]);
-        // One that was cut off is not a checkpoint.
-        let failed = run.save_checkpoint(50, None, |path| {
-            Err(RunDirError::Io {
-                path: path.into(),
-                source: std::io::Error::other("full"),
-            })
-        });
-        assert!(failed.is_err());
-        assert_eq!(run.latest_checkpoint().unwrap().unwrap().0, 40);
-    }
-}
+mod tests;

@@ -54,20 +54,26 @@ pub fn run(
         let record = trainee.step(step, &batch)?;
         anyhow::ensure!(
             record.loss.is_finite(),
-            "the loss is {} at step {step}; lower the learning rate, or clip gradients, and go on from the last checkpoint",
+            "the loss is {} at step {step}; train again into another --out, with a lower learning rate or --clip-norm",
             record.loss
+        );
+        // The loss is of the weights before the step; what the step made of them must not be saved.
+        anyhow::ensure!(
+            record.grad_norm.is_finite(),
+            "the gradient's norm is {} at step {step}; train again into another --out, with a lower learning rate or --clip-norm",
+            record.grad_norm
         );
         window.push(record);
         let done = step + 1;
         bar.inc(1);
-        if (done.is_multiple_of(plan.log_every) || done == plan.steps)
+        let stop = interrupt.asked() && done < plan.steps;
+        if (done.is_multiple_of(plan.log_every) || done == plan.steps || stop)
             && let Some(line) = window.take(done, plan.batch, since.elapsed().as_secs_f64())
         {
             bar.set_message(format!("loss {:.4}", line.mean.loss));
             directory.append_stats(&line)?;
             since = Instant::now();
         }
-        let stop = interrupt.asked() && done < plan.steps;
         if done.is_multiple_of(plan.checkpoint_every) || done == plan.steps || stop {
             directory.save_checkpoint(done, plan.keep_every, |folder| trainee.save(folder))?;
         }

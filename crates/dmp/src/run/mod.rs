@@ -1,6 +1,7 @@
 //! Long runs: the run directory, the loop with checkpoints and statistics, progress and interruption.
 
 mod batch;
+mod difference;
 mod directory;
 mod interrupt;
 mod looping;
@@ -9,7 +10,7 @@ mod stats;
 mod workers;
 
 pub use batch::{DrawPlan, HostBatch, Prefetch};
-pub use directory::{RunDir, RunDirError};
+pub use directory::{RunDir, RunDirError, RunLock};
 pub use interrupt::{Interrupt, Interrupted};
 pub use looping::{RunPlan, Trainee, run};
 pub use progress::{progress_bar, spinner};

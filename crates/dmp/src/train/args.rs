@@ -21,7 +21,7 @@ pub struct LoopArgs {
     #[arg(long)]
     pub out: PathBuf,
     /// Images a step
-    #[arg(long, default_value_t = 128, value_parser = flags::images)]
+    #[arg(long, default_value_t = 128, value_parser = flags::batch)]
     pub batch: usize,
     /// Mirror images at random [default: true; false for 'demo', where every shoe points the same way]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
@@ -30,7 +30,7 @@ pub struct LoopArgs {
     #[arg(long, default_value_t = 0)]
     max_bad: usize,
     /// Scale gradients down to this norm [default: off]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::positive)]
     pub clip_norm: Option<f64>,
     /// Weight of the loss over noise levels: constant, min-snr or min-snr:GAMMA, p2 or p2:K,GAMMA
     #[arg(long, default_value_t = LossWeight::Constant)]

@@ -28,8 +28,14 @@ pub struct BackboneSettings {
     /// The backbone it starts from; none is from scratch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Its fingerprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_sha256: Option<String>,
     /// What to train on.
     pub data: String,
+    /// Its [`Dataset::fingerprint`](crate::data::Dataset::fingerprint): other images under the same name are no
+    /// continuation.
+    pub data_sha256: String,
     /// Seed of every stream.
     pub seed: u64,
     /// Steps in all.

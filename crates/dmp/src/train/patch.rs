@@ -31,8 +31,13 @@ use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
 pub struct PatchSettings {
     /// The backbone.
     pub model: String,
+    /// Its fingerprint.
+    pub model_sha256: String,
     /// What to train on.
     pub data: String,
+    /// Its [`Dataset::fingerprint`](crate::data::Dataset::fingerprint): other images under the same name are no
+    /// continuation.
+    pub data_sha256: String,
     /// Seed of every stream.
     pub seed: u64,
     /// Steps in all.
@@ -128,13 +133,19 @@ impl PatchTrainee {
                 ];
                 (
                     read(&folder.join("patch.safetensors"))?,
-                    PatchOptimizer::from_state(state)?,
+                    PatchOptimizer::from_state(state)
+                        .with_context(|| folder.display().to_string())?,
                 )
             }
         };
-        let file = load_patch(TensorFile::from_bytes(&bytes)?, &device)?;
+        let shown = || match from {
+            Some((_, folder)) => folder.display().to_string(),
+            None => "new patch".to_owned(),
+        };
+        let file = TensorFile::from_bytes(&bytes).with_context(shown)?;
+        let file = load_patch(file, &device).with_context(shown)?;
         file.check_backbone(&metadata.base_sha256)
-            .context("the run's checkpoint")?;
+            .with_context(shown)?;
         // A run keeps the day it began.
         metadata.date = file.metadata.date;
         let patch = file.patch;
@@ -143,7 +154,8 @@ impl PatchTrainee {
             None => Some(Ema::new(patch.clone(), settings.ema_decay, 0)),
             Some((done, folder)) => {
                 let bytes = read(&folder.join("average.safetensors"))?;
-                let average = load_patch(TensorFile::from_bytes(&bytes)?, &device)?.patch;
+                let file = TensorFile::from_bytes(&bytes).with_context(shown)?;
+                let average = load_patch(file, &device).with_context(shown)?.patch;
                 Some(Ema::new(average, settings.ema_decay, done))
             }
         };

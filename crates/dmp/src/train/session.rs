@@ -43,6 +43,7 @@ impl Session<'_> {
         steps: u64,
         open: impl FnOnce(Option<(u64, &Path)>) -> Result<T>,
     ) -> Result<T> {
+        let _lock = self.directory.lock()?;
         let checkpoint = self.directory.latest_checkpoint()?;
         let done = checkpoint.as_ref().map_or(0, |(step, _)| *step);
         anyhow::ensure!(
@@ -82,6 +83,12 @@ impl Session<'_> {
             shape.width
         );
         let (known, classes) = (model.config().num_classes, self.data.num_classes());
+        if known > 1 && classes == 1 {
+            eprintln!(
+                "note: data '{name}' has no classes, the model {known}; every image is taken for one of class 0 (a sub-folder \
+                 a class tells them apart)"
+            );
+        }
         anyhow::ensure!(
             known == 1 || classes <= known,
             "data '{name}' has {classes} classes, the model {known}; give the data the model was trained on"

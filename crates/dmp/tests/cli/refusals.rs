@@ -31,7 +31,7 @@ fn of_a_model_or_a_patch() {
     );
     says(
         &draw(&format!("--model {model} --class 10")),
-        &["--class 10", "0 to 9"],
+        &["--class 10", "10 classes"],
     );
     says(
         &draw(&format!("--model {model} --sampling-steps ddim777")),
@@ -65,6 +65,7 @@ fn of_a_run() {
         ("--method full --prompt-rate 1", &["--prompt-rate"]),
         ("--method prompt-tuning --gate linear", &["--gate"]),
         ("--learning-rate 1", &["--learning-rate", "--method full"]),
+        ("--gate uniform --top-k 0.5", &["--top-k", "--gate uniform"]),
         ("--schedule squaredcos_cap_v2", &["trained with linear"]),
     ] {
         let model = bench.str("base");
@@ -98,10 +99,51 @@ fn help_has_examples_and_wrong_usage_exits_2() {
         ("sample --batch 0", "at least 1 image"),
         ("train --out x --label-dropout nan", "from 0 to 1"),
         ("pretrain --out x --ema-decay 1", "below 1"),
+        ("pretrain --out x --image-size 0", "at least 1 pixel"),
+        ("train --out x --clip-norm nan", "above 0"),
+        ("train --out x --prompt-rate inf", "at least 0"),
+        ("train --out x --batch 99999999", "at most 65536"),
+        ("bench --backbone dit-s-2 --tokens 7", "give 4 or 9"),
+        ("eval a --reference b --neighbours 0", "at least 1"),
     ] {
         let output = dmp(line);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{line}: {stderr}");
         assert!(stderr.contains(word), "{line}: {stderr}");
     }
+}
+
+/// What a run or a sampling would overwrite or mix with is the user's.
+#[test]
+fn of_a_place_that_is_taken() {
+    let bench = Bench::new();
+    let (model, folder) = (bench.str("base"), bench.str("images"));
+    let draw = |count: usize, rest: &str| {
+        format!("sample --model {model} --count {count} --sampling-steps 2 --out {folder} {rest}")
+    };
+    ok(&draw(2, ""));
+    ok(&draw(2, "--seed 1"));
+    says(&draw(1, ""), &["000001.png", "another folder"]);
+    says(&draw(2, "--eta 0.5"), &["--eta", "ddim"]);
+    says(
+        &draw(2, &format!("--grid {}/no/x.png", bench.str("nowhere"))),
+        &["does not exist"],
+    );
+
+    fs::create_dir(bench.path("mine")).unwrap();
+    fs::write(bench.path("mine/patch.safetensors"), "mine").unwrap();
+    says(
+        &bench.train_line("mine", "--steps 1"),
+        &["patch.safetensors", "another --out"],
+    );
+    assert_eq!(bench.bytes("mine/patch.safetensors"), b"mine");
+}
+
+/// A patch that holds what is no number would draw black pictures without a word.
+#[test]
+fn of_a_patch_that_diverged() {
+    let bench = Bench::new();
+    let error = refused(&bench.train_line("far", "--steps 4 --prompt-rate 1e38 --gate-rate 1e38"));
+    assert!(error.contains("lower learning rate"), "{error}");
+    assert!(!bench.path("far/patch.safetensors").exists());
 }

@@ -65,7 +65,7 @@ fn a_patch_is_trained_resumed_inspected_and_sampled() {
         serde_json::from_str(&ok(&format!("inspect {patch} --model {model} --json"))).unwrap();
     assert_eq!(shown["kind"], "patch");
     assert_eq!(shown["added_parameters"], 2 * 16 * 16 + 16 * 17 + 16);
-    assert_eq!(shown["gate"].as_array().unwrap().len(), 2);
+    assert_eq!(shown["gate"]["blocks"].as_array().unwrap().len(), 2);
     let plot = bench.str("gates.svg");
     let table = ok(&format!("inspect {patch} --model {model} --plot {plot}"));
     assert!(table.contains("entropy"));

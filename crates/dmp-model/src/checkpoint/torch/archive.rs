@@ -84,6 +84,10 @@ fn read(archive: &mut Zip, name: &str) -> Result<Vec<u8>, String> {
     let mut file = archive
         .by_name(name)
         .map_err(|error| format!("{name}: {error}"))?;
+    // PyTorch stores without compression; what is packed could unpack to any size.
+    if file.compression() != zip::CompressionMethod::Stored {
+        return Err(format!("{name}: compressed, which PyTorch never writes"));
+    }
     // A header may promise any size; what is read is what is there.
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)

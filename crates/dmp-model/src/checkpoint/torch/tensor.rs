@@ -84,13 +84,29 @@ pub fn width(class: &str) -> Option<usize> {
     Kind::of(class).map(Kind::size)
 }
 
-/// The tensor that a node describes, if it does.
+/// The tensor that a node describes, if it does: itself, or as the data of a parameter.
 pub fn layout(tree: &Tree, id: Id) -> Option<Layout> {
-    let Node::Made(made) = tree.node(id) else {
-        return None;
-    };
-    let arguments = tree.sequence(made.arguments)?;
-    match tree.global(made.maker)? {
+    let (maker, arguments) = call(tree, id)?;
+    match maker {
+        // Once: a parameter of a parameter of … is nothing that PyTorch writes.
+        "torch._utils _rebuild_parameter" | "torch._utils _rebuild_parameter_with_state" => {
+            let &data = arguments.first()?;
+            plain(tree, call(tree, data)?)
+        }
+        _ => plain(tree, (maker, arguments)),
+    }
+}
+
+/// Name and arguments of the function whose result a node is.
+fn call(tree: &Tree, id: Id) -> Option<(&str, &[Id])> {
+    match tree.node(id) {
+        Node::Made(made) => Some((tree.global(made.maker)?, tree.sequence(made.arguments)?)),
+        _ => None,
+    }
+}
+
+fn plain(tree: &Tree, (maker, arguments): (&str, &[Id])) -> Option<Layout> {
+    match maker {
         "torch._utils _rebuild_tensor_v2" | "torch._utils _rebuild_tensor" => {
             let &[storage, offset, shape, strides, ..] = arguments else {
                 return None;
@@ -115,10 +131,6 @@ pub fn layout(tree: &Tree, id: Id) -> Option<Layout> {
                 strides: sizes(tree, strides)?,
             })
         }
-        "torch._utils _rebuild_parameter" | "torch._utils _rebuild_parameter_with_state" => {
-            let &data = arguments.first()?;
-            layout(tree, data)
-        }
         _ => None,
     }
 }
@@ -131,6 +143,20 @@ fn sizes(tree: &Tree, id: Id) -> Option<Vec<usize>> {
 }
 
 impl Layout {
+    /// Whether the numbers lie one after the other, in order.
+    fn is_dense(&self) -> bool {
+        let mut dense = 1usize;
+        self.shape
+            .iter()
+            .zip(&self.strides)
+            .rev()
+            .all(|(&size, &stride)| {
+                let fits = size == 1 || stride == dense;
+                dense = dense.saturating_mul(size);
+                fits
+            })
+    }
+
     /// The tensor, from its storage's bytes.
     pub fn read(&self, bytes: &[u8]) -> Result<HostTensor, String> {
         let damaged = || {
@@ -151,6 +177,16 @@ impl Layout {
         // A stride of 0 can make a tensor larger than its storage; no weight of a model is.
         if count > bytes.len() / self.kind.size() {
             return Err(damaged());
+        }
+        if self.is_dense() {
+            let values = (0..count)
+                .map(|i| self.kind.at(bytes, self.offset.checked_add(i)?))
+                .collect::<Option<_>>()
+                .ok_or_else(damaged)?;
+            return Ok(HostTensor {
+                shape: self.shape.clone(),
+                values,
+            });
         }
         let mut values = Vec::with_capacity(count);
         let mut index = vec![0; self.shape.len()];

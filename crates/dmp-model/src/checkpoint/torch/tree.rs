@@ -103,15 +103,16 @@ impl Tree {
         }
     }
 
-    /// Attributes: a dictionary, or the pair (dictionary, slots) that Python uses for classes with slots.
+    /// Attributes: a dictionary, or the pair (dictionary, slots) that Python uses for classes with slots. Nothing
+    /// else is looked into: an object may be its own state.
     fn state(&self, id: Id) -> Vec<(String, Id)> {
+        let attributes = |id: Id| match self.node(id) {
+            Node::Dict(pairs) => self.named(pairs),
+            _ => Vec::new(),
+        };
         match self.node(id) {
-            Node::Tuple(parts) => parts
-                .iter()
-                .filter(|&&part| matches!(self.node(part), Node::Dict(_)))
-                .flat_map(|&part| self.entries(part))
-                .collect(),
-            _ => self.entries(id),
+            Node::Tuple(parts) => parts.iter().flat_map(|&part| attributes(part)).collect(),
+            _ => attributes(id),
         }
     }
 

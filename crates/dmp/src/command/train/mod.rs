@@ -11,6 +11,7 @@ use dmp_model::patch::PatchConfig;
 use crate::data::{Dataset, ImageShape};
 use crate::flags;
 use crate::models::{open_backbone, schedule_of};
+use crate::output::say;
 use crate::run::{Interrupt, RunDir};
 use crate::train::{
     BackboneSettings, Decay, LoopArgs, PatchSettings, Session, train_backbone, train_patch,
@@ -39,7 +40,7 @@ enum MethodName {
     after_help = "Example:\n  dmp train --model demo --data demo --out runs/patch --steps 200 --seed 1"
 )]
 pub struct TrainArgs {
-    /// Backbone: 'demo', a .safetensors file or a run directory
+    /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
     /// What to train
@@ -77,7 +78,12 @@ impl TrainArgs {
     /// Refuses flags that mean nothing to the method.
     fn refuse_foreign_flags(&self) -> Result<()> {
         let (foreign, of) = match self.method {
-            MethodName::Dmp => (self.whole.first_given(), "--method full"),
+            MethodName::Dmp => match self.patch.gate.idle() {
+                Some(flag) => {
+                    bail!("{flag} is of a gate that learns, not of --gate uniform; leave it out")
+                }
+                None => (self.whole.first_given(), "--method full"),
+            },
             MethodName::PromptTuning => (
                 self.whole.first_given().or(self.patch.gate.first_given()),
                 "another --method",
@@ -93,12 +99,15 @@ impl TrainArgs {
     fn patch_settings(
         &self,
         patch: PatchConfig,
+        backbone: &BackboneFile,
         schedule: BetaSchedule,
         data: &Dataset,
     ) -> PatchSettings {
         PatchSettings {
             model: self.model.clone(),
+            model_sha256: backbone.fingerprint.clone(),
             data: self.training.data.clone(),
+            data_sha256: data.fingerprint(),
             seed: self.training.seed,
             steps: self.steps,
             batch: self.training.batch,
@@ -125,7 +134,9 @@ impl TrainArgs {
     ) -> BackboneSettings {
         BackboneSettings {
             model: Some(self.model.clone()),
+            model_sha256: Some(backbone.fingerprint.clone()),
             data: self.training.data.clone(),
+            data_sha256: data.fingerprint(),
             seed: self.training.seed,
             steps: self.steps,
             batch: self.training.batch,
@@ -175,7 +186,7 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<()> {
         MethodName::Dmp | MethodName::PromptTuning => patch(args, device)?,
         MethodName::Full => whole(args, device)?,
     };
-    println!("{}", args.training.out.join(product).display());
+    say(args.training.out.join(product).display())?;
     Ok(())
 }
 
@@ -189,7 +200,7 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
         backbone.model.depth(),
     )?;
     let data = args.training.open_data(Some(shape(&backbone)))?;
-    let settings = args.patch_settings(config, schedule, &data);
+    let settings = args.patch_settings(config, &backbone, schedule, &data);
     let directory = args.directory(&settings)?;
     let total = backbone.model.config().num_params();
     let added = settings.patch.added_params();

@@ -7,7 +7,7 @@ use dmp_model::patch::{
 };
 
 use super::MethodName;
-use crate::flags::first_given;
+use crate::flags::{self, first_given};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PositionName {
@@ -35,7 +35,7 @@ enum GateInputName {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum InitName {
-    /// All zeros: starts as the bare backbone
+    /// All zeros: starts as the bare backbone (with --position prepend, as the backbone with tokens of zeros before it)
     Zero,
     /// Xavier-uniform
     Random,
@@ -45,7 +45,7 @@ enum InitName {
 #[derive(Debug, Args)]
 pub(super) struct PatchArgs {
     /// AdamW's learning rate for prompts [default: 1e-2]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::non_negative)]
     prompt_rate: Option<f64>,
     /// Where prompts go [default: add]
     #[arg(long, value_enum)]
@@ -67,7 +67,7 @@ pub(super) struct PatchArgs {
 #[derive(Debug, Args)]
 pub(super) struct GateArgs {
     /// AdamW's learning rate for gate and noise weights [default: 1e-3]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::non_negative)]
     gate_rate: Option<f64>,
     /// What makes the mask [default: linear]
     #[arg(long, value_enum)]
@@ -82,10 +82,10 @@ pub(super) struct GateArgs {
     #[arg(long)]
     balance: Option<BalanceForm>,
     /// Weight of the balance loss's importance term [default: 0.01]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::non_negative)]
     importance: Option<f64>,
     /// Weight of the balance loss's load term [default: 0.01]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::non_negative)]
     load: Option<f64>,
 }
 
@@ -149,9 +149,18 @@ impl PatchArgs {
 impl GateArgs {
     /// The first of these flags that was given.
     pub(super) fn first_given(&self) -> Option<&'static str> {
+        first_given(&[("--gate", self.gate.is_some())]).or(self.first_of_learning())
+    }
+
+    /// The first given of those that mean nothing to a uniform gate, which looks at nothing and learns nothing.
+    pub(super) fn idle(&self) -> Option<&'static str> {
+        self.first_of_learning()
+            .filter(|_| self.gate == Some(GateName::Uniform))
+    }
+
+    fn first_of_learning(&self) -> Option<&'static str> {
         first_given(&[
             ("--gate-rate", self.gate_rate.is_some()),
-            ("--gate", self.gate.is_some()),
             ("--gate-input", self.gate_input.is_some()),
             ("--top-k", self.top_k.is_some()),
             ("--balance", self.balance.is_some()),

@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use crate::flags::first_given;
+use crate::flags::{self, first_given};
 
 /// How a whole backbone is fine-tuned.
 #[derive(Debug, Args)]
 pub(super) struct WholeArgs {
     /// AdamW's learning rate [default: 1e-4]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::non_negative)]
     learning_rate: Option<f64>,
 }
 

@@ -6,7 +6,9 @@ use crate::train::tests::{TINY, assert_close, batch, random, summed};
 fn settings() -> BackboneSettings {
     BackboneSettings {
         model: None,
+        model_sha256: None,
         data: "tiny".to_owned(),
+        data_sha256: String::new(),
         seed: 3,
         steps: 1,
         batch: 7,

@@ -9,7 +9,9 @@ use crate::train::tests::{TINY, assert_close, batch, random, summed};
 fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
     PatchSettings {
         model: "tiny".to_owned(),
+        model_sha256: String::new(),
         data: "tiny".to_owned(),
+        data_sha256: String::new(),
         seed: 3,
         steps: 1,
         batch: 7,

@@ -7,18 +7,19 @@ use clap::Parser;
 use dmp::cli::{Cli, Command};
 use dmp_model::checkpoint::{StoredType, TensorFile};
 
-/// First stage, after `dmp pretrain --out RUN`.
-pub const FIRST: &str = "--data demo --hidden-size 128 --depth 6 --num-heads 4 --patch-size 4 --steps 30000 --batch 64 \
-    --learning-rate 1e-3 --warmup 500 --decay cosine --ema-decay 0.9995 --clip-norm 1 --schedule squaredcos_cap_v2 \
-    --loss-weight min-snr:5 --seed 0 --log-every 100 --checkpoint-every 500 --keep-every 1500";
+/// First stage, after `dmp pretrain --out RUN`. The loss is the one that patches are trained with: after another one, a
+/// patch would gain by the change of objective alone.
+pub const FIRST: &str = "--data demo --hidden-size 64 --depth 6 --num-heads 2 --patch-size 4 --steps 30000 --batch 64 \
+    --learning-rate 2e-3 --warmup 500 --decay cosine --ema-decay 0.9995 --clip-norm 1 --schedule squaredcos_cap_v2 \
+    --loss-weight constant --seed 0 --log-every 100 --checkpoint-every 500 --keep-every 1500";
 
 /// Steps of the first stage.
 pub const FIRST_STEPS: u64 = 30_000;
 
-/// Second stage, after `dmp train --method full --model RUN --out RUN/second`: the loss that patches are trained with,
-/// so that what they gain is not a change of objective.
-pub const SECOND: &str = "--data demo --steps 12000 --batch 64 --learning-rate 5e-4 --warmup 200 --decay cosine \
-    --ema-decay 0.9995 --clip-norm 1 --loss-weight constant --seed 1 --log-every 100 --checkpoint-every 500 --keep-every 1000";
+/// Second stage, after `dmp train --method full --model RUN --out RUN/second`: the last quarter, at the rate that full
+/// fine-tuning has, so that what fine-tuning could gain is gained here.
+pub const SECOND: &str = "--data demo --steps 10000 --batch 64 --learning-rate 1e-4 --decay constant --ema-decay 0.9995 \
+    --clip-norm 1 --loss-weight constant --seed 1 --log-every 100 --checkpoint-every 500 --keep-every 1000";
 
 /// Where the second stage of the backbone in `run` is.
 pub fn second_stage(run: &Path) -> PathBuf {

@@ -5,7 +5,7 @@ use super::BlockShape;
 /// Which gradients are wanted besides the input's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
-    /// Of the modulation `[B, 6·D]`; needs the branches in [`Saved`].
+    /// Of the modulation `[B, 6·D]`; needs the branches in [`super::Saved`].
     pub modulation: bool,
     /// Of the weights.
     pub weights: bool,

@@ -32,7 +32,7 @@ pub struct DemoArgs {
     #[arg(long, default_value = "dmp-demo")]
     out: PathBuf,
     /// Steps of training
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Images measured, of the bare and of the patched model each
     #[arg(long, default_value_t = 1000)]
@@ -149,7 +149,7 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         seed: args.seed,
         steps: args.steps,
         batch: 128,
-        prompt_rate: 1e-2,
+        prompt_rate: 0.1,
         gate_rate: 1e-3,
         warmup: 0,
         decay: Decay::Cosine,

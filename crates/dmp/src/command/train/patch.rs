@@ -44,7 +44,7 @@ enum InitName {
 /// What a patch is and how it learns.
 #[derive(Debug, Args)]
 pub(super) struct PatchArgs {
-    /// AdamW's learning rate for prompts [default: 1e-2]
+    /// AdamW's learning rate for prompts; the paper has 1e-4 over 50 000 steps [default: 0.1]
     #[arg(long, value_parser = flags::non_negative)]
     prompt_rate: Option<f64>,
     /// Where prompts go [default: add]
@@ -91,7 +91,7 @@ pub(super) struct GateArgs {
 
 impl PatchArgs {
     pub(super) fn prompt_rate(&self) -> f64 {
-        self.prompt_rate.unwrap_or(1e-2)
+        self.prompt_rate.unwrap_or(0.1)
     }
 
     pub(super) fn gate_rate(&self) -> f64 {

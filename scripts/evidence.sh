@@ -29,7 +29,7 @@ figure() { sed -n "s/^ *\"$2\": \([0-9.]*\).*/\1/p" "$1"; }
 
 for seed in $seeds; do
     run=$out/patch-$seed
-    # A finished run is gone on with by no step; one with other settings or of another model is refused.
+    # A finished run takes no further step; one with other settings or of another model is refused.
     "$dmp" train --model demo --data demo --out "$run" --seed "$seed" "$@" >/dev/null
     score "$out/base-$seed.$reference.$count.json" "$seed"
     score "$out/patch-$seed.$reference.$count.json" "$seed" --patch "$run/patch.safetensors"

@@ -2,8 +2,6 @@
 
 use burn::tensor::Tensor;
 
-/// Which network a tensor of model output came from and how to read it.
-///
 /// Layout of what a denoiser takes and gives: pixels or latents `[B, C, H, W]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageLayout {

@@ -1,7 +1,4 @@
-//! Sizes of a DiT, and the named ones.
-
-use std::fmt;
-use std::str::FromStr;
+//! Sizes of a DiT.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +31,7 @@ pub struct DitConfig {
     pub class_dropout_prob: f64,
 }
 
-fn four() -> f64 {
+pub(super) fn four() -> f64 {
     4.0
 }
 
@@ -143,88 +140,6 @@ impl DitConfig {
     }
 }
 
-/// The published sizes, `dit-s-2` to `dit-xl-8`: width, depth, heads and patch size.
-///
-/// Source: the original implementation's table of models (facebookresearch/DiT).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Preset {
-    size: Size,
-    patch_size: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Size {
-    S,
-    B,
-    L,
-    Xl,
-}
-
-impl Preset {
-    /// The configuration for latents (4 channels) of side `input_size`, with `num_classes` labels
-    /// (1: unconditional, without label dropout).
-    pub fn config(self, input_size: usize, num_classes: usize) -> DitConfig {
-        let (hidden_size, depth, num_heads) = match self.size {
-            Size::S => (384, 12, 6),
-            Size::B => (768, 12, 12),
-            Size::L => (1024, 24, 16),
-            Size::Xl => (1152, 28, 16),
-        };
-        DitConfig {
-            input_size,
-            patch_size: self.patch_size,
-            in_channels: 4,
-            hidden_size,
-            depth,
-            num_heads,
-            mlp_ratio: four(),
-            learn_sigma: true,
-            num_classes,
-            class_dropout_prob: if num_classes > 1 { 0.1 } else { 0.0 },
-        }
-    }
-}
-
-impl FromStr for Preset {
-    type Err = ConfigError;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let unknown = || ConfigError::UnknownPreset {
-            name: name.to_owned(),
-        };
-        let normal = name.to_lowercase().replace(['/', '_'], "-");
-        let (size, patch) = normal
-            .strip_prefix("dit-")
-            .and_then(|rest| rest.split_once('-'))
-            .ok_or_else(unknown)?;
-        let size = match size {
-            "s" => Size::S,
-            "b" => Size::B,
-            "l" => Size::L,
-            "xl" => Size::Xl,
-            _ => return Err(unknown()),
-        };
-        let patch_size = match patch {
-            "2" => 2,
-            "4" => 4,
-            "8" => 8,
-            _ => return Err(unknown()),
-        };
-        Ok(Self { size, patch_size })
-    }
-}
-
-impl fmt::Display for Preset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "dit-{}-{}",
-            format!("{:?}", self.size).to_lowercase(),
-            self.patch_size
-        )
-    }
-}
-
 /// A configuration that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -286,68 +201,25 @@ pub enum ConfigError {
 mod tests {
     use super::*;
 
-    /// Parameter counts the original implementation prints for 256² images (32² latents), 1000 classes.
-    #[test]
-    fn presets_have_the_published_number_of_parameters() {
-        for (name, millions) in [
-            ("dit-s-2", 33.0),
-            ("dit-b-2", 130.5),
-            ("DiT-L/2", 458.1),
-            ("DiT-XL/2", 675.1),
-            ("dit-b-4", 130.5),
-        ] {
-            let config = name.parse::<Preset>().unwrap().config(32, 1000);
-            let got = config.num_params() as f64 / 1e6;
-            assert!((got - millions).abs() < 0.06, "{name}: {got} M");
-        }
-    }
-
-    #[test]
-    fn preset_names_round_trip_and_unknown_ones_are_named() {
-        assert_eq!(
-            "DiT-XL/2".parse::<Preset>().unwrap().to_string(),
-            "dit-xl-2"
-        );
-        let message = "dit-q-2".parse::<Preset>().unwrap_err().to_string();
-        assert!(
-            message.contains("dit-q-2") && message.contains("dit-xl-2"),
-            "{message}"
-        );
-    }
-
     #[test]
     fn impossible_sizes_are_refused_by_name() {
-        let good = "dit-s-4".parse::<Preset>().unwrap().config(32, 10);
+        let good = "dit-s-4"
+            .parse::<super::super::Preset>()
+            .unwrap()
+            .config(32, 10);
         assert!(good.validate().is_ok());
-        let bad = DitConfig {
-            input_size: 30,
-            ..good.clone()
-        };
-        assert!(
-            bad.validate()
-                .unwrap_err()
-                .to_string()
-                .contains("input_size (30)")
-        );
-        let bad = DitConfig {
-            depth: 1_000_000_000,
-            ..good.clone()
-        };
-        assert!(
-            bad.validate()
-                .unwrap_err()
-                .to_string()
-                .contains("depth is 1000000000")
-        );
-        let bad = DitConfig {
-            num_heads: 5,
-            ..good
-        };
-        assert!(
-            bad.validate()
-                .unwrap_err()
-                .to_string()
-                .contains("num_heads (5)")
-        );
+        type Change = fn(&mut DitConfig);
+        let bad: [(Change, &str); 4] = [
+            (|config| config.input_size = 30, "input_size (30)"),
+            (|config| config.depth = 1_000_000_000, "depth is 1000000000"),
+            (|config| config.num_heads = 5, "num_heads (5)"),
+            (|config| config.num_classes = 0, "num_classes is 0"),
+        ];
+        for (change, named) in bad {
+            let mut config = good.clone();
+            change(&mut config);
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.contains(named), "{message}");
+        }
     }
 }

@@ -9,16 +9,18 @@ mod config;
 mod embed;
 mod keys;
 mod position;
+mod preset;
 
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation::silu};
 
 pub use block::{DitBlock, Modulation};
-pub use config::{ConfigError, DitConfig, Preset};
+pub use config::{ConfigError, DitConfig};
 pub use embed::{LabelEmbedder, PatchEmbedder, TimestepEmbedder, timestep_features};
 pub use keys::public_key;
 pub use position::sincos_2d;
+pub use preset::Preset;
 
 use crate::denoiser::{Backbone, BlockHook, Conditioning, Denoiser, ImageLayout, NoHook};
 use crate::init::{self, Initializer};

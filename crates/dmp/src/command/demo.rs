@@ -1,5 +1,7 @@
 //! `dmp demo`: the whole method on the embedded model, in minutes.
 
+mod metrics;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -7,7 +9,6 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
 use dmp_model::patch::{BalanceLoss, PatchConfig};
-use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
 use crate::data::demo::{self as assets, Split};
@@ -16,10 +17,11 @@ use crate::gate_view::{self, GateView};
 use crate::models::{Model, open_backbone, open_patch, schedule_of};
 use crate::output::{say, write_atomic};
 use crate::report::demo::{DemoPage, Grids};
-use crate::report::table::{Column, Table};
+use crate::report::table::Table;
 use crate::run::{Interrupt, RunDir};
 use crate::sampling::{Channels, SampledBatch, Sampler, SamplingArgs};
 use crate::train::{Cadence, Decay, PatchSettings, Session, train_patch};
+use metrics::{Metrics, Seconds};
 
 /// Images in the grids of the report.
 const SHOWN: usize = 100;
@@ -40,32 +42,6 @@ pub struct DemoArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-}
-
-/// `metrics.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Metrics {
-    /// The bare model.
-    pub base: Score,
-    /// With the patch, from the same noise.
-    pub patched: Score,
-    /// Parameters the patch adds.
-    pub added_parameters: usize,
-    /// The same as a share of the backbone's, in percent.
-    pub added_percent: f64,
-    /// Time of each stage.
-    pub seconds: Seconds,
-}
-
-/// Wall-clock seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Seconds {
-    /// Training the patch.
-    pub train: f64,
-    /// Sampling and measuring both models.
-    pub sample: f64,
-    /// Everything.
-    pub total: f64,
 }
 
 /// Runs the command.
@@ -115,7 +91,7 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
             total: total(),
         },
     };
-    let table = table(&metrics, &patch_path)?;
+    let table = metrics.table(&patch_path)?;
     write_report(
         &directory, &settings, &sampling, &table, &base, &better, &view,
     )?;
@@ -224,57 +200,6 @@ fn measure(
     };
     let score = score(model, sampling, Split::HeldOut, name, device, each)?;
     Ok(Measured { score, shown })
-}
-
-fn table(metrics: &Metrics, patch: &Path) -> Result<Table> {
-    let bytes = std::fs::metadata(patch)
-        .with_context(|| patch.display().to_string())?
-        .len();
-    let relative = 100.0 * (metrics.patched.frechet / metrics.base.frechet - 1.0);
-    let columns = [
-        Column::text(""),
-        Column::number("base"),
-        Column::number("patched"),
-        Column::number("change"),
-    ];
-    Ok(Table::new(columns)
-        .row([
-            crate::evaluate::METRIC.to_owned(),
-            format!("{:.3}", metrics.base.frechet),
-            format!("{:.3}", metrics.patched.frechet),
-            format!("{relative:+.1} %"),
-        ])
-        .row([
-            "classifier accuracy".to_owned(),
-            format!("{:.1} %", 100.0 * metrics.base.accuracy),
-            format!("{:.1} %", 100.0 * metrics.patched.accuracy),
-            format!(
-                "{:+.1} points",
-                100.0 * (metrics.patched.accuracy - metrics.base.accuracy)
-            ),
-        ])
-        .row([
-            "parameters added".to_owned(),
-            String::new(),
-            metrics.added_parameters.to_string(),
-            format!(
-                "+{:.2} %, {:.2} MB",
-                metrics.added_percent,
-                bytes as f64 / 1e6
-            ),
-        ])
-        .row([
-            "training".to_owned(),
-            String::new(),
-            String::new(),
-            format!("{:.0} s", metrics.seconds.train),
-        ])
-        .row([
-            format!("sampling 2 x {}", metrics.base.count),
-            String::new(),
-            String::new(),
-            format!("{:.0} s", metrics.seconds.sample),
-        ]))
 }
 
 fn write_report(

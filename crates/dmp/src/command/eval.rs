@@ -1,26 +1,20 @@
 //! `dmp eval`: how good images are.
 
-use std::path::{Path, PathBuf};
+mod compared;
 
-use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use clap::Args;
-use dmp_model::denoiser::Denoiser;
-use dmp_model::features::{Inception, Preprocess};
 use serde_json::json;
 
 use crate::data::Split;
-use crate::evaluate::cache::Slot;
-use crate::evaluate::extract::Extractor;
-use crate::evaluate::figures::{Figures, Metric, Request, figures};
-use crate::evaluate::pictures::Pictures;
-use crate::evaluate::side::{self, Side};
-use crate::evaluate::weights::{self, Weights};
 use crate::evaluate::{METRIC, score};
-use crate::flags;
 use crate::models::Model;
 use crate::output::say;
-use crate::sampling::{Sampling, SamplingArgs};
+use crate::sampling::SamplingArgs;
+use compared::{InceptionArgs, compared};
 
 /// Measure images, or what a model draws, against a reference
 #[derive(Debug, Args)]
@@ -51,39 +45,6 @@ pub struct EvalArgs {
     sampling: SamplingArgs,
     #[command(flatten, next_help_heading = "With Inception's features")]
     inception: InceptionArgs,
-}
-
-/// How FID and its kin are computed.
-#[derive(Debug, Args)]
-struct InceptionArgs {
-    /// Inception's weights: torch-fidelity's or pytorch-fid's .pth, or the TorchScript .pt of StyleGAN and clean-fid
-    /// [default: $DMP_INCEPTION, or one in the cache folder]
-    #[arg(long)]
-    inception: Option<PathBuf>,
-    /// Whose resizing: torch-fidelity, pytorch-fid or clean
-    #[arg(long, default_value_t = Preprocess::TorchFidelity)]
-    preprocess: Preprocess,
-    /// What to compute, of fid, sfid, is, kid, prdc (precision, recall, density, coverage) [default: all that can be]
-    #[arg(long, value_delimiter = ',')]
-    metrics: Vec<Metric>,
-    /// Random subsets of the kernel distance
-    #[arg(long, default_value_t = 100, value_parser = flags::count)]
-    kid_subsets: usize,
-    /// Images in such a subset
-    #[arg(long, default_value_t = 1000, value_parser = flags::count)]
-    kid_subset_size: usize,
-    /// Neighbours that precision and recall reach to
-    #[arg(long, default_value_t = 3, value_parser = flags::count)]
-    neighbours: usize,
-    /// Parts of the Inception score
-    #[arg(long, default_value_t = 10, value_parser = flags::count)]
-    splits: usize,
-    /// Resamples for a 95 % interval of the FID; 0 for none
-    #[arg(long, default_value_t = 0)]
-    bootstrap: usize,
-    /// Seed of subsets and shuffles; 2020 is torch-fidelity's
-    #[arg(long, default_value_t = 2020)]
-    metric_seed: u32,
 }
 
 impl EvalArgs {
@@ -156,191 +117,5 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         ))?;
         say(format_args!("images: {}", score.count))?;
     }
-    Ok(())
-}
-
-/// With Inception's features, or features that both sides bring.
-fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
-    ensure!(
-        args.samples.is_none() || args.patch.is_none(),
-        "--patch is for what a model draws, not for given images; leave out one of them"
-    );
-    let reference_path = Path::new(&args.reference);
-    ensure!(
-        reference_path.exists(),
-        "--reference {}: no such file or folder; give one, or held-out, validation or train",
-        args.reference
-    );
-    let reference = side::open(reference_path)?;
-    let drawn;
-    let samples = match &args.samples {
-        Some(path) => side::open(path)?,
-        None => {
-            drawn = model(args, device)?;
-            let sampling = Sampling::new(&drawn, &args.sampling, device)?;
-            Side::Images(Pictures::drawn(
-                sampling,
-                drawn.layout(),
-                args.sampling.count,
-            ))
-        }
-    };
-    let mut seen = Seen {
-        args: &args.inception,
-        weights: None,
-        device,
-    };
-    // The reference first: it may be in the cache, and what is wrong with it shows before hours of sampling.
-    let reference = seen.side(reference, Some(reference_path), "reference")?;
-    let samples = seen.side(samples, args.samples.as_deref(), "samples")?;
-    let request = args.inception.request();
-    let found = figures(&samples, &reference, &request)?;
-    warn_if_few(&samples);
-    warn_if_few(&reference);
-    if args.json {
-        print_json(
-            args,
-            &found,
-            &request,
-            seen.weights.as_ref(),
-            [&samples, &reference],
-        )?;
-    } else {
-        print_lines(&found)?;
-    }
-    Ok(())
-}
-
-impl InceptionArgs {
-    fn request(&self) -> Request {
-        Request {
-            metrics: self.metrics.clone(),
-            kid_subsets: self.kid_subsets,
-            kid_subset_size: self.kid_subset_size,
-            neighbours: self.neighbours,
-            splits: self.splits,
-            bootstrap: self.bootstrap,
-            seed: self.metric_seed,
-        }
-    }
-}
-
-/// Inception, opened once when it is first needed.
-struct Seen<'a> {
-    args: &'a InceptionArgs,
-    weights: Option<Weights>,
-    device: &'a Device,
-}
-
-impl Seen<'_> {
-    /// The side with its features taken. Those of files are kept for the next run.
-    fn side<'s>(
-        &mut self,
-        side: Side<'s>,
-        path: Option<&Path>,
-        name: &'static str,
-    ) -> Result<Side<'s>> {
-        let Side::Images(pictures) = side else {
-            return Ok(side);
-        };
-        let weights = match &mut self.weights {
-            Some(weights) => weights,
-            none => none.insert(weights::open(self.args.inception.as_deref(), self.device)?),
-        };
-        let slot = match path {
-            Some(path) => Slot::of(path, &weights.sha256, self.args.preprocess)
-                .with_context(|| path.display().to_string())?,
-            None => None,
-        };
-        if let Some(extracted) = slot.as_ref().and_then(Slot::read) {
-            return Ok(Side::Inception(extracted));
-        }
-        let extractor = Extractor {
-            network: &weights.network,
-            preprocess: self.args.preprocess,
-            device: self.device,
-        };
-        let extracted = extractor.all(pictures, name)?;
-        if let Some(slot) = slot {
-            slot.write(&extracted);
-        }
-        Ok(Side::Inception(extracted))
-    }
-}
-
-/// Images on a side, where it says.
-fn count(side: &Side<'_>) -> Option<usize> {
-    match side {
-        Side::Inception(extracted) => Some(extracted.count),
-        Side::Features(features) => Some(features.values.len() / features.dim.max(1)),
-        Side::Statistics(_) | Side::Images(_) => None,
-    }
-}
-
-fn warn_if_few(side: &Side<'_>) {
-    if let (Side::Inception(_), Some(count)) = (side, count(side))
-        && count <= Inception::FEATURES
-    {
-        eprintln!(
-            "note: {count} images do not determine a covariance of {} features; a distance of so few is too large and \
-             compares only with others of as many (10 000 or more are usual)",
-            Inception::FEATURES
-        );
-    }
-}
-
-fn print_json(
-    args: &EvalArgs,
-    figures: &Figures,
-    request: &Request,
-    weights: Option<&Weights>,
-    [samples, reference]: [&Side<'_>; 2],
-) -> Result<()> {
-    let mut object = serde_json::to_value(figures)?;
-    let rest = json!({
-        "samples": args.samples.as_ref().map_or_else(|| args.model.clone(), |path| path.display().to_string()),
-        "patch": args.patch,
-        "reference": args.reference,
-        "samples_count": count(samples),
-        "reference_count": count(reference),
-        "definition": {
-            "network": weights.map(|_| "Inception-v3 of 2015-12-05, FID variant"),
-            "inception_sha256": weights.map(|weights| weights.sha256.clone()),
-            "preprocess": weights.map(|_| args.inception.preprocess.name()),
-            "covariance": "unbiased (n - 1), f64",
-            "settings": request,
-        },
-        "sampling": args.samples.is_none().then_some(&args.sampling),
-    });
-    if let (Some(object), serde_json::Value::Object(rest)) = (object.as_object_mut(), rest) {
-        object.extend(rest);
-    }
-    say(format_args!("{object:#}"))?;
-    Ok(())
-}
-
-fn print_lines(figures: &Figures) -> Result<()> {
-    let line = |name: &str, value: Option<f64>, spread: Option<f64>| match (value, spread) {
-        (None, _) => Ok(()),
-        (Some(value), None) => say(format_args!("{name}: {value:.4}")),
-        (Some(value), Some(spread)) => say(format_args!("{name}: {value:.4} ± {spread:.4}")),
-    };
-    line("FID", figures.fid, None)?;
-    if let Some([low, high]) = figures.fid_interval {
-        say(format_args!(
-            "FID, 95 % of resamples: {low:.4} to {high:.4}"
-        ))?;
-    }
-    line("sFID", figures.sfid, None)?;
-    line(
-        "Inception score",
-        figures.inception_score,
-        figures.inception_score_std,
-    )?;
-    line("KID", figures.kid, figures.kid_std)?;
-    line("precision", figures.precision, None)?;
-    line("recall", figures.recall, None)?;
-    line("density", figures.density, None)?;
-    line("coverage", figures.coverage, None)?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Training a patch on a frozen backbone.
 
+mod settings;
+
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -7,85 +9,22 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use dmp_math::diffusion::Diffusion;
-use dmp_math::schedule::BetaSchedule;
-use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::{
     BackboneFile, PatchMetadata, TensorFile, collect, fingerprint, load_patch, patch_bytes,
 };
 use dmp_model::denoiser::Denoiser;
 use dmp_model::dit::{Dit, public_key};
-use dmp_model::patch::{BalanceLoss, GateKind, Patch, PatchConfig};
+use dmp_model::patch::Patch;
 use dmp_model::patched::Patched;
 use dmp_model::train::{Ema, Objective, PatchOptimizer, PatchRates};
-use serde::{Deserialize, Serialize};
 
-use super::rate::{Decay, RateSchedule};
+pub use settings::PatchSettings;
+
+use super::rate::RateSchedule;
 use super::record::{gate_record, record};
 use super::{Session, read};
 use crate::output::write_atomic;
-use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
-
-/// Everything that decides what a patch's training does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PatchSettings {
-    /// The backbone.
-    pub model: String,
-    /// Its fingerprint.
-    pub model_sha256: String,
-    /// What to train on.
-    pub data: String,
-    /// Its [`Dataset::fingerprint`](crate::data::Dataset::fingerprint): other images under the same name are no
-    /// continuation.
-    pub data_sha256: String,
-    /// Seed of every stream.
-    pub seed: u64,
-    /// Steps in all.
-    pub steps: u64,
-    /// Images a step.
-    pub batch: usize,
-    /// AdamW's learning rate for prompts.
-    pub prompt_rate: f64,
-    /// AdamW's learning rate for the gate and its noise weights.
-    pub gate_rate: f64,
-    /// Steps of warm-up.
-    pub warmup: u64,
-    /// What follows the warm-up.
-    pub decay: Decay,
-    /// Decay of the patch's moving average, which is what is written; 0 is the patch itself.
-    pub ema_decay: f64,
-    /// Whether images are mirrored at random.
-    pub flip: bool,
-    /// Share of labels dropped, if the backbone knows a null label.
-    pub label_dropout: f64,
-    /// Gradients are scaled down to this norm.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_norm: Option<f64>,
-    /// Noise schedule, of 1000 steps.
-    pub schedule: BetaSchedule,
-    /// Weight of the loss over noise levels.
-    pub loss_weight: LossWeight,
-    /// Balance terms.
-    pub balance: BalanceLoss,
-    /// The patch.
-    pub patch: PatchConfig,
-}
-
-impl PatchSettings {
-    /// What is drawn for each step, for a backbone with this null label and this many classes.
-    pub fn draw_plan(&self, null_label: Option<usize>, num_classes: usize) -> DrawPlan {
-        DrawPlan {
-            seed: self.seed,
-            batch: self.batch,
-            diffusion_steps: crate::DIFFUSION_STEPS,
-            flip: self.flip,
-            label_dropout: null_label.map(|null| (self.label_dropout, null)),
-            labelled: num_classes > 1,
-            gate: (self.patch.gate == GateKind::Linear)
-                .then_some((self.patch.depth, self.patch.num_prompts)),
-        }
-    }
-}
+use crate::run::{HostBatch, StepRecord, Trainee, Workers};
 
 /// A patch that learns on a backbone that does not.
 pub struct PatchTrainee {

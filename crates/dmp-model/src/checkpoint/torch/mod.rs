@@ -15,6 +15,7 @@
 mod archive;
 mod input;
 mod pickle;
+mod stack;
 mod tensor;
 mod tree;
 

@@ -1,6 +1,7 @@
 //! The pickle machine, protocols 0 to 5, without its power to call.
 
 use super::input::{Fault, Input, Step};
+use super::stack::Stack;
 use super::tree::{Id, Made, Node, Tree};
 
 /// Why bytes are no pickle.
@@ -34,8 +35,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Tree, Id, usize), PickleError> {
     let mut machine = Machine {
         input: Input::new(bytes),
         tree: Tree::default(),
-        stack: Vec::new(),
-        marks: Vec::new(),
+        stack: Stack::default(),
         memo: std::collections::HashMap::new(),
     };
     loop {
@@ -54,8 +54,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Tree, Id, usize), PickleError> {
 struct Machine<'a> {
     input: Input<'a>,
     tree: Tree,
-    stack: Vec<Id>,
-    marks: Vec<usize>,
+    stack: Stack,
     memo: std::collections::HashMap<usize, Id>,
 }
 
@@ -63,13 +62,13 @@ impl Machine<'_> {
     /// One instruction; the root when it was the last.
     fn step(&mut self, code: u8) -> Step<Option<Id>> {
         match code {
-            b'.' => return self.pop().map(Some),
+            b'.' => return self.stack.pop().map(Some),
             0x80 => drop(self.input.take(1)?),
             0x95 => drop(self.input.take(8)?),
-            b'(' => self.marks.push(self.stack.len()),
-            b'0' => drop(self.pop()?),
-            b'1' => drop(self.pop_mark()?),
-            b'2' => self.stack.push(self.top()?),
+            b'(' => self.stack.mark(),
+            b'0' => drop(self.stack.pop()?),
+            b'1' => drop(self.stack.pop_mark()?),
+            b'2' => self.stack.push(self.stack.top()?),
             _ => self.value(code)?,
         }
         Ok(None)
@@ -126,43 +125,43 @@ impl Machine<'_> {
     fn combine(&mut self, code: u8) -> Step<()> {
         match code {
             b'l' | 0x91 => {
-                let items = self.pop_mark()?;
+                let items = self.stack.pop_mark()?;
                 self.push(Node::List(items));
             }
             b't' => {
-                let items = self.pop_mark()?;
+                let items = self.stack.pop_mark()?;
                 self.push(Node::Tuple(items));
             }
             0x85..=0x87 => {
                 let mut items = vec![0; usize::from(code - 0x84)];
                 for item in items.iter_mut().rev() {
-                    *item = self.pop()?;
+                    *item = self.stack.pop()?;
                 }
                 self.push(Node::Tuple(items));
             }
             b'd' => {
-                let items = self.pop_mark()?;
+                let items = self.stack.pop_mark()?;
                 let pairs = pairs(&items)?;
                 self.push(Node::Dict(pairs));
             }
             b'a' => {
-                let item = self.pop()?;
+                let item = self.stack.pop()?;
                 self.extend(&[item])?;
             }
             b'e' | 0x90 => {
-                let items = self.pop_mark()?;
+                let items = self.stack.pop_mark()?;
                 self.extend(&items)?;
             }
             b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
+                let (value, key) = (self.stack.pop()?, self.stack.pop()?);
                 self.insert(&[(key, value)])?;
             }
             b'u' => {
-                let items = self.pop_mark()?;
+                let items = self.stack.pop_mark()?;
                 self.insert(&pairs(&items)?)?;
             }
             0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?);
+                let (name, module) = (self.stack.pop()?, self.stack.pop()?);
                 let (Node::Text(module), Node::Text(name)) =
                     (self.tree.node(module), self.tree.node(name))
                 else {
@@ -172,7 +171,7 @@ impl Machine<'_> {
                 self.push(Node::Global(name));
             }
             b'Q' => {
-                let name = self.pop()?;
+                let name = self.stack.pop()?;
                 self.push(Node::Outside(name));
             }
             _ => return self.make(code),
@@ -184,15 +183,16 @@ impl Machine<'_> {
     fn make(&mut self, code: u8) -> Step<()> {
         match code {
             b'R' | 0x81 => {
-                let (arguments, maker) = (self.pop()?, self.pop()?);
+                let (arguments, maker) = (self.stack.pop()?, self.stack.pop()?);
                 self.push_made(maker, arguments);
             }
             0x92 => {
-                let (_keywords, arguments, maker) = (self.pop()?, self.pop()?, self.pop()?);
+                let (_keywords, arguments, maker) =
+                    (self.stack.pop()?, self.stack.pop()?, self.stack.pop()?);
                 self.push_made(maker, arguments);
             }
             b'o' => {
-                let items = self.pop_mark()?;
+                let items = self.stack.pop_mark()?;
                 let (&maker, rest) = items.split_first().ok_or(Fault::Operand)?;
                 let arguments = self.tree.add(Node::Tuple(rest.to_vec()));
                 self.push_made(maker, arguments);
@@ -200,13 +200,13 @@ impl Machine<'_> {
             b'i' => {
                 let module = self.input.line()?;
                 let name = format!("{module} {}", self.input.line()?);
-                let items = self.pop_mark()?;
+                let items = self.stack.pop_mark()?;
                 let maker = self.tree.add(Node::Global(name));
                 let arguments = self.tree.add(Node::Tuple(items));
                 self.push_made(maker, arguments);
             }
             b'b' => {
-                let (state, object) = (self.pop()?, self.top()?);
+                let (state, object) = (self.stack.pop()?, self.stack.top()?);
                 // The state of anything else would change nothing here.
                 if let Node::Made(made) = self.tree.node_mut(object) {
                     made.state = Some(state);
@@ -257,29 +257,8 @@ impl Machine<'_> {
         }));
     }
 
-    /// Takes the topmost value; those below the last mark are out of reach.
-    fn pop(&mut self) -> Step<Id> {
-        let id = self.top()?;
-        self.stack.pop();
-        Ok(id)
-    }
-
-    fn top(&self) -> Step<Id> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        self.stack
-            .get(floor..)
-            .and_then(<[Id]>::last)
-            .copied()
-            .ok_or(Fault::Operand)
-    }
-
-    fn pop_mark(&mut self) -> Step<Vec<Id>> {
-        let mark = self.marks.pop().ok_or(Fault::Operand)?;
-        Ok(self.stack.split_off(mark))
-    }
-
     fn extend(&mut self, new: &[Id]) -> Step<()> {
-        let target = self.top()?;
+        let target = self.stack.top()?;
         match self.tree.node_mut(target) {
             Node::List(items) => items.extend(new),
             Node::Made(made) => made.items.extend(new),
@@ -289,7 +268,7 @@ impl Machine<'_> {
     }
 
     fn insert(&mut self, new: &[(Id, Id)]) -> Step<()> {
-        let target = self.top()?;
+        let target = self.stack.top()?;
         match self.tree.node_mut(target) {
             Node::Dict(entries) => entries.extend(new),
             Node::Made(made) => made.entries.extend(new),
@@ -299,7 +278,7 @@ impl Machine<'_> {
     }
 
     fn remember(&mut self, place: usize) -> Step<()> {
-        let top = self.top()?;
+        let top = self.stack.top()?;
         self.memo.insert(place, top);
         Ok(())
     }

@@ -6,22 +6,23 @@ struct Settings {
     rate: f64,
 }
 
+const SETTINGS: Settings = Settings {
+    steps: 10,
+    rate: 0.1,
+};
+
 #[test]
 fn other_settings_are_refused_by_name_and_free_ones_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let begun = Settings {
-        steps: 10,
-        rate: 0.1,
-    };
-    let directory = RunDir::open(&run, &begun, &["steps"]).unwrap();
+    let directory = RunDir::open(&run, &SETTINGS, &["steps"]).unwrap();
     assert!(!run.exists(), "opening writes nothing");
-    directory.begin(&begun, 0).unwrap();
+    directory.begin(&SETTINGS, 0).unwrap();
     RunDir::open(
         &run,
         &Settings {
             steps: 20,
-            rate: 0.1,
+            ..SETTINGS
         },
         &["steps"],
     )
@@ -45,12 +46,8 @@ fn other_settings_are_refused_by_name_and_free_ones_are_not() {
 #[test]
 fn checkpoints_are_whole_and_old_ones_go() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        steps: 10,
-        rate: 0.1,
-    };
-    let run = RunDir::open(folder.path(), &settings, &[]).unwrap();
-    run.begin(&settings, 0).unwrap();
+    let run = RunDir::open(folder.path(), &SETTINGS, &[]).unwrap();
+    run.begin(&SETTINGS, 0).unwrap();
     for step in [10, 20, 30, 40] {
         let fill = |path: &Path| {
             fs::write(path.join("x"), "x").map_err(|source| RunDirError::Io {
@@ -81,11 +78,7 @@ fn checkpoints_are_whole_and_old_ones_go() {
 #[test]
 fn a_directory_is_for_one_process_and_its_statistics_are_not_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        steps: 10,
-        rate: 0.1,
-    };
-    let run = RunDir::open(folder.path(), &settings, &[]).unwrap();
+    let run = RunDir::open(folder.path(), &SETTINGS, &[]).unwrap();
     let lock = run.lock().unwrap();
     assert!(matches!(run.lock(), Err(RunDirError::Taken { .. })));
     drop(lock);
@@ -97,7 +90,7 @@ fn a_directory_is_for_one_process_and_its_statistics_are_not_lost() {
     assert_eq!(run.stats().unwrap().len(), 1, "a line that was cut off");
     let damaged = format!("damaged\n{line}\n");
     fs::write(&path, &damaged).unwrap();
-    let error = run.begin(&settings, 0).unwrap_err().to_string();
+    let error = run.begin(&SETTINGS, 0).unwrap_err().to_string();
     assert!(error.contains("line 1"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
 }

@@ -1,9 +1,14 @@
 //! A batch in parts has the gradients and the loss of the batch in one.
 
+use dmp_math::schedule::BetaSchedule;
+use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::{StoredType, backbone_bytes, load_backbone};
-use dmp_model::patch::{BalanceForm, GateInput, Init, Position};
+use dmp_model::patch::{
+    BalanceForm, BalanceLoss, GateInput, GateKind, Init, PatchConfig, Position,
+};
 
 use super::*;
+use crate::train::Decay;
 use crate::train::tests::{TINY, assert_close, batch, random, summed};
 
 fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {

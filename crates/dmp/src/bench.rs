@@ -117,6 +117,7 @@ impl Bench {
             clip_norm: None,
             schedule: Default::default(),
             loss_weight: Default::default(),
+            gate_noise: true,
             balance: BalanceLoss::default(),
             patch: self.patch(),
         }

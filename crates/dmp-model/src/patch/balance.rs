@@ -48,7 +48,7 @@ pub enum BalanceForm {
 pub struct BalanceTerms {
     /// Importance: how unevenly weight is spread over prompts.
     pub importance: Tensor<1>,
-    /// Load: how unevenly prompts are selected; `None` when every prompt is selected (k = N).
+    /// Load: how unevenly prompts are selected; `None` when every prompt is selected (k = N), or the gate is not noisy.
     pub load: Option<Tensor<1>>,
 }
 

@@ -15,7 +15,7 @@ use crate::denoiser::Denoiser;
 /// How one step goes from x_t to x_{t-1}.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Method {
-    /// Ancestral sampling with the learned (or the posterior's) variance (arXiv 2006.11239, 2102.09672).
+    /// Ancestral sampling with the learned variance, or β where none is learnt (arXiv 2006.11239, 2102.09672).
     Ddpm,
     /// Denoising diffusion implicit model (arXiv 2010.02502); `eta` 0 is deterministic.
     Ddim {

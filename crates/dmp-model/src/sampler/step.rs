@@ -34,11 +34,12 @@ pub(super) fn step(
             if step == 0 {
                 return mean;
             }
-            let min_log = diffusion.posterior_log_variance_clipped()[step] as f32;
-            if !denoiser.learns_variance() {
-                return mean + z * (0.5 * min_log).exp();
-            }
             let max_log = diffusion.log_betas()[step] as f32;
+            if !denoiser.learns_variance() {
+                // The original's FIXED_LARGE, which it takes for networks without a variance.
+                return mean + z * (0.5 * max_log).exp();
+            }
+            let min_log = diffusion.posterior_log_variance_clipped()[step] as f32;
             let fraction = (output.narrow(1, channels, channels) + 1.0) / 2.0;
             let log_variance = fraction.clone() * max_log + (-fraction + 1.0) * min_log;
             mean + z * (log_variance * 0.5).exp()
@@ -67,4 +68,69 @@ fn predict_start(
 ) -> Tensor<4> {
     x.clone() * diffusion.sqrt_recip_alphas_cumprod()[step] as f32
         - epsilon * diffusion.sqrt_recipm1_alphas_cumprod()[step] as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use dmp_math::schedule::BetaSchedule;
+
+    use super::*;
+    use crate::denoiser::ImageLayout;
+    use crate::host;
+
+    /// Predicts no noise, and no variance.
+    struct Silent;
+
+    impl Denoiser for Silent {
+        fn predict(&self, x: Tensor<4>, _: &[usize], _: &[usize]) -> Tensor<4> {
+            x.zeros_like()
+        }
+
+        fn layout(&self) -> ImageLayout {
+            ImageLayout {
+                channels: 1,
+                height: 1,
+                width: 2,
+            }
+        }
+
+        fn learns_variance(&self) -> bool {
+            false
+        }
+
+        fn null_label(&self) -> Option<usize> {
+            None
+        }
+    }
+
+    /// The same value everywhere.
+    struct Constant(f32);
+
+    impl NoiseSource for Constant {
+        fn next(&mut self) -> Tensor<4> {
+            Tensor::full([1, 1, 1, 2], self.0, &Device::flex())
+        }
+    }
+
+    #[test]
+    fn without_a_learned_variance_it_is_beta() {
+        let diffusion = Diffusion::new(BetaSchedule::Linear, 1000);
+        let request = SampleRequest {
+            diffusion: &diffusion,
+            method: Method::Ddpm,
+            clip: false,
+            labels: &[0],
+        };
+        let stepped = |z| {
+            let x = Constant(0.5).next();
+            host::values(step(&Silent, &request, x, 400, &mut Constant(z)))[0]
+        };
+        let spread = f64::from(stepped(1.0) - stepped(0.0));
+        let expected = diffusion.betas()[400].sqrt();
+        assert!(
+            (spread / expected - 1.0).abs() < 1e-4,
+            "{spread} {expected}"
+        );
+    }
 }

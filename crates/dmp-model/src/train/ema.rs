@@ -30,17 +30,16 @@ impl<M: Module> Ema<M> {
     }
 
     /// Moves the average towards `module`.
-    pub fn update(mut self, module: &M) -> Self {
+    pub fn update(&mut self, module: &M) {
         let n = self.updates as f64;
         let decay = self.decay.min((1.0 + n) / (10.0 + n));
         let mut flat = Flat::default();
         module.visit(&mut flat);
-        self.average = self.average.map(&mut Blend {
+        self.average = self.average.clone().map(&mut Blend {
             targets: flat.0,
             decay: decay as f32,
         });
         self.updates += 1;
-        self
     }
 }
 

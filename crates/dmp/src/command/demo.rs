@@ -136,6 +136,7 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         clip_norm: None,
         schedule: schedule_of(backbone.schedule, None)?,
         loss_weight: Default::default(),
+        gate_noise: true,
         balance: BalanceLoss {
             importance: 0.01,
             load: 0.01,

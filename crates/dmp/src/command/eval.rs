@@ -4,7 +4,7 @@ mod compared;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use serde_json::json;
@@ -87,6 +87,13 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         "--reference {} is for what the demo's model draws; give --reference FOLDER or FILE to compare images with",
         args.reference
     );
+    if let Some(flag) = args.inception.first_given() {
+        bail!(
+            "{flag} is for Inception's features, and --reference {} is measured in the embedded network's; leave it \
+             out, or give --reference FOLDER or FILE",
+            args.reference
+        );
+    }
     let model = model(args, device)?;
     if args.sampling.count < FEW {
         eprintln!(

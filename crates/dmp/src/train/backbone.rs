@@ -221,7 +221,9 @@ impl Trainee for BackboneTrainee {
             self.optimizer
                 .step(self.model.clone(), gradients, rate, self.settings.clip_norm);
         self.model = model;
-        self.ema = self.ema.take().map(|ema| ema.update(&self.model));
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.model);
+        }
         record.grad_norm = norm.0;
         Ok(record)
     }

@@ -226,7 +226,9 @@ impl Trainee for PatchTrainee {
             record.grad_norm = norm.0;
             patch
         });
-        self.ema = self.ema.take().map(|ema| ema.update(self.model.patch()));
+        if let Some(ema) = &mut self.ema {
+            ema.update(self.model.patch());
+        }
         Ok(record)
     }
 

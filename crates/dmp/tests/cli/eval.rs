@@ -65,6 +65,8 @@ fn features_of_another_program_are_compared() {
     assert!(error.contains("Inception score needs"), "{error}");
     let error = refused(&format!("eval {a} --reference nowhere.npz"));
     assert!(error.contains("nowhere.npz"), "{error}");
+    let error = refused("eval --metrics fid");
+    assert!(error.contains("--metrics is for Inception"), "{error}");
     let error = refused(&format!("eval {a} --reference held-out"));
     assert!(error.contains("held-out"), "{error}");
 }

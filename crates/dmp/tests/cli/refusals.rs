@@ -66,6 +66,7 @@ fn of_a_run() {
         ("--method prompt-tuning --gate linear", &["--gate"]),
         ("--learning-rate 1", &["--learning-rate", "--method full"]),
         ("--gate uniform --top-k 0.5", &["--top-k", "--gate uniform"]),
+        ("--gate-noise false --load 1", &["--load", "--gate-noise"]),
         ("--schedule squaredcos_cap_v2", &["trained with linear"]),
     ] {
         let model = bench.str("base");

@@ -20,6 +20,13 @@ use crate::flags;
 use crate::output::say;
 use crate::sampling::Sampling;
 
+// What torch-fidelity takes.
+const KID_SUBSETS: usize = 100;
+const KID_SUBSET_SIZE: usize = 1000;
+const NEIGHBOURS: usize = 3;
+const SPLITS: usize = 10;
+const METRIC_SEED: u32 = 2020;
+
 /// How FID and its kin are computed.
 #[derive(Debug, Args)]
 pub struct InceptionArgs {
@@ -34,22 +41,22 @@ pub struct InceptionArgs {
     #[arg(long, value_delimiter = ',')]
     metrics: Vec<Metric>,
     /// Random subsets of the kernel distance
-    #[arg(long, default_value_t = 100, value_parser = flags::count)]
+    #[arg(long, default_value_t = KID_SUBSETS, value_parser = flags::count)]
     kid_subsets: usize,
     /// Images in such a subset
-    #[arg(long, default_value_t = 1000, value_parser = flags::count)]
+    #[arg(long, default_value_t = KID_SUBSET_SIZE, value_parser = flags::count)]
     kid_subset_size: usize,
     /// Neighbours that precision and recall reach to
-    #[arg(long, default_value_t = 3, value_parser = flags::count)]
+    #[arg(long, default_value_t = NEIGHBOURS, value_parser = flags::count)]
     neighbours: usize,
     /// Parts of the Inception score
-    #[arg(long, default_value_t = 10, value_parser = flags::count)]
+    #[arg(long, default_value_t = SPLITS, value_parser = flags::count)]
     splits: usize,
     /// Resamples for a 95 % interval of the FID; 0 for none
     #[arg(long, default_value_t = 0)]
     bootstrap: usize,
     /// Seed of subsets and shuffles; 2020 is torch-fidelity's
-    #[arg(long, default_value_t = 2020)]
+    #[arg(long, default_value_t = METRIC_SEED)]
     metric_seed: u32,
 }
 
@@ -106,6 +113,21 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
 }
 
 impl InceptionArgs {
+    /// The first of these flags that asks for something; they mean nothing to the embedded network.
+    pub fn first_given(&self) -> Option<&'static str> {
+        flags::first_given(&[
+            ("--inception", self.inception.is_some()),
+            ("--preprocess", self.preprocess != Preprocess::TorchFidelity),
+            ("--metrics", !self.metrics.is_empty()),
+            ("--kid-subsets", self.kid_subsets != KID_SUBSETS),
+            ("--kid-subset-size", self.kid_subset_size != KID_SUBSET_SIZE),
+            ("--neighbours", self.neighbours != NEIGHBOURS),
+            ("--splits", self.splits != SPLITS),
+            ("--bootstrap", self.bootstrap != 0),
+            ("--metric-seed", self.metric_seed != METRIC_SEED),
+        ])
+    }
+
     fn request(&self) -> Request {
         Request {
             metrics: self.metrics.clone(),

@@ -1,6 +1,6 @@
 //! `dmp train`: a patch on a frozen backbone, or the whole backbone to compare with.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use dmp_math::schedule::BetaSchedule;
@@ -77,6 +77,10 @@ pub struct TrainArgs {
 impl TrainArgs {
     /// Refuses flags that mean nothing to the method.
     fn refuse_foreign_flags(&self) -> Result<()> {
+        ensure!(
+            !self.patch.gate.load_without_noise(),
+            "--load weighs selection under the gate's noise, and --gate-noise is false; leave out one of them"
+        );
         let (foreign, of) = match self.method {
             MethodName::Dmp => match self.patch.gate.idle() {
                 Some(flag) => {
@@ -121,6 +125,7 @@ impl TrainArgs {
             clip_norm: self.training.clip_norm,
             schedule,
             loss_weight: self.training.loss_weight,
+            gate_noise: self.patch.gate_noise(),
             balance: self.patch.balance(),
             patch,
         }

@@ -75,6 +75,9 @@ pub(super) struct GateArgs {
     /// What the gate looks at [default: conditioning]
     #[arg(long, value_enum)]
     gate_input: Option<GateInputName>,
+    /// Random noise on the gate's logits in training [default: true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    gate_noise: Option<bool>,
     /// Share of prompts a gate may select [default: 1]
     #[arg(long)]
     top_k: Option<f64>,
@@ -96,6 +99,10 @@ impl PatchArgs {
 
     pub(super) fn gate_rate(&self) -> f64 {
         self.gate.gate_rate.unwrap_or(1e-3)
+    }
+
+    pub(super) fn gate_noise(&self) -> bool {
+        self.gate.gate_noise.unwrap_or(true)
     }
 
     pub(super) fn balance(&self) -> BalanceLoss {
@@ -158,10 +165,16 @@ impl GateArgs {
             .filter(|_| self.gate == Some(GateName::Uniform))
     }
 
+    /// Whether a load term is asked for that there is not: it is a probability under the gate's noise.
+    pub(super) fn load_without_noise(&self) -> bool {
+        self.gate_noise == Some(false) && self.load.is_some_and(|weight| weight > 0.0)
+    }
+
     fn first_of_learning(&self) -> Option<&'static str> {
         first_given(&[
             ("--gate-rate", self.gate_rate.is_some()),
             ("--gate-input", self.gate_input.is_some()),
+            ("--gate-noise", self.gate_noise.is_some()),
             ("--top-k", self.top_k.is_some()),
             ("--balance", self.balance.is_some()),
             ("--importance", self.importance.is_some()),

@@ -48,6 +48,8 @@ pub struct PatchSettings {
     pub schedule: BetaSchedule,
     /// Weight of the loss over noise levels.
     pub loss_weight: LossWeight,
+    /// Whether the gate's logits are noisy in training, as in the paper.
+    pub gate_noise: bool,
     /// Balance terms.
     pub balance: BalanceLoss,
     /// The patch.
@@ -64,7 +66,7 @@ impl PatchSettings {
             flip: self.flip,
             label_dropout: null_label.map(|null| (self.label_dropout, null)),
             labelled: num_classes > 1,
-            gate: (self.patch.gate == GateKind::Linear)
+            gate: (self.patch.gate == GateKind::Linear && self.gate_noise)
                 .then_some((self.patch.depth, self.patch.num_prompts)),
         }
     }

@@ -30,6 +30,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
         clip_norm: None,
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::MinSnr { gamma: 5.0 },
+        gate_noise: true,
         balance: BalanceLoss {
             form,
             importance: 0.5,

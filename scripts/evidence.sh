@@ -4,7 +4,8 @@
 #
 #   scripts/evidence.sh OUT [REFERENCE [flags of `dmp train`…]]
 #
-# OUT keeps everything: what is there is not done again, and other flags or another model are refused. REFERENCE is held-out (the default) or validation.
+# OUT keeps everything: what is there is not done again, other flags or another model are refused, and a patch that was
+# trained further is measured anew. REFERENCE is held-out (the default) or validation.
 # COUNT and SEEDS in the environment change the number of images and the seeds; DMP names the binary.
 set -euo pipefail
 out=${1:?usage: scripts/evidence.sh OUT [held-out|validation [train flags]]}
@@ -25,6 +26,13 @@ score() {
     fi
 }
 
+# patched SEED: where the distance of the patch that is there now is kept.
+patched() {
+    local sum
+    sum=$(sha256sum "$out/patch-$1/patch.safetensors")
+    echo "$out/patch-$1.$reference.$count.${sum:0:12}.json"
+}
+
 figure() { sed -n "s/^ *\"$2\": \([0-9.]*\).*/\1/p" "$1"; }
 
 for seed in $seeds; do
@@ -32,11 +40,12 @@ for seed in $seeds; do
     # A finished run takes no further step; one with other settings or of another model is refused.
     "$dmp" train --model demo --data demo --out "$run" --seed "$seed" "$@" >/dev/null
     score "$out/base-$seed.$reference.$count.json" "$seed"
-    score "$out/patch-$seed.$reference.$count.json" "$seed" --patch "$run/patch.safetensors"
+    patch=$run/patch.safetensors
+    score "$(patched "$seed")" "$seed" --patch "$patch"
 done
 
 for seed in $seeds; do
-    base=$out/base-$seed.$reference.$count.json patched=$out/patch-$seed.$reference.$count.json
+    base=$out/base-$seed.$reference.$count.json patched=$(patched "$seed")
     echo "$seed" "$(figure "$base" frechet)" "$(figure "$patched" frechet)" \
         "$(figure "$base" accuracy)" "$(figure "$patched" accuracy)"
 done | awk '

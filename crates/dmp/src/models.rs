@@ -1,7 +1,7 @@
 //! Opening what a user names: a backbone, a patch, the two together.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
@@ -186,12 +186,22 @@ impl Denoiser for Model {
     }
 }
 
-/// Opens a patch file.
+/// Opens a patch file, or the one in a run directory.
 pub fn open_patch(path: &Path, device: &Device) -> Result<PatchFile> {
+    let path = patch_path(path);
     let shown = path.display();
-    let bytes = fs::read(path).with_context(|| {
-        format!("patch {shown}: cannot be read; give a patch.safetensors made by 'dmp train'")
+    let bytes = fs::read(&path).with_context(|| {
+        format!("patch {shown}: cannot be read; give a patch.safetensors made by 'dmp train', or its run directory")
     })?;
     let file = TensorFile::from_bytes(&bytes).with_context(|| format!("patch {shown}"))?;
     load_patch(file, device).with_context(|| format!("patch {shown}"))
+}
+
+/// The file of a patch: of a run directory, the one in it.
+pub fn patch_path(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        path.join("patch.safetensors")
+    } else {
+        path.to_owned()
+    }
 }

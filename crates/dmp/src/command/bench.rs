@@ -90,7 +90,12 @@ fn config(args: &BenchArgs, device: &Device) -> Result<DitConfig> {
             args.backbone
         );
         return Ok(open_backbone(&args.backbone, device)
-            .with_context(|| format!("--backbone {} is no preset", args.backbone))?
+            .with_context(|| {
+                format!(
+                    "--backbone {} is no preset (dit-s-2, dit-b-2, dit-l-2, dit-xl-2, and the same with patch 4 or 8)",
+                    args.backbone
+                )
+            })?
             .model
             .config()
             .clone());

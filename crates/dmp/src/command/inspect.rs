@@ -9,7 +9,7 @@ use dmp_model::checkpoint::{BackboneFile, PatchFile, TensorFile};
 use dmp_model::patch::GateKind;
 
 use crate::gate_view::{self, GateView};
-use crate::models::{open_backbone, open_patch};
+use crate::models::{open_backbone, open_patch, patch_path};
 use crate::output::{check_target, say, write_atomic};
 use crate::report::table::{Column, Table};
 
@@ -49,7 +49,7 @@ pub fn inspect(args: &InspectArgs, device: &Device) -> Result<()> {
 
 /// Whether a file says that it is a patch. What cannot be read is left to be refused as a backbone.
 fn is_patch(path: &Path) -> bool {
-    std::fs::read(path)
+    std::fs::read(patch_path(path))
         .ok()
         .and_then(|bytes| TensorFile::from_bytes(&bytes).ok())
         .is_some_and(|file| file.metadata.contains_key("dmp.config"))

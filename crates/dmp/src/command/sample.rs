@@ -23,7 +23,7 @@ pub struct SampleArgs {
     /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
-    /// Patch to put on it
+    /// Patch to put on it: its file or its run directory
     #[arg(long)]
     patch: Option<PathBuf>,
     /// Folder for one PNG an image
@@ -63,7 +63,13 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     if args.grid.is_some() {
         grid_style().size(shape).context("--grid")?;
     }
-    for path in args.grid.iter().chain(&args.npz) {
+    for (flag, path, ending) in [("--grid", &args.grid, "png"), ("--npz", &args.npz, "npz")] {
+        let Some(path) = path else { continue };
+        anyhow::ensure!(
+            path.extension().is_some_and(|given| given == ending),
+            "{flag} {}: what is written is a .{ending}; give a name that ends so",
+            path.display()
+        );
         check_target(path)?;
     }
     anyhow::ensure!(
@@ -71,7 +77,12 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         "--grid and --npz name the same file; give two"
     );
     if let Some(folder) = &args.out {
-        std::fs::create_dir_all(folder).with_context(|| format!("--out {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| {
+            format!(
+                "--out {}: is no folder and cannot be made one; give another",
+                folder.display()
+            )
+        })?;
         refuse_other_images(folder, count)?;
     }
     let kept = args.grid.is_some() || args.npz.is_some();
@@ -79,7 +90,10 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     let mut pixels = Vec::new();
     let mut drawn = 0;
     for batch in Sampling::new(&model, &args.sampling, device)? {
-        let batch = batch?;
+        let batch = batch.with_context(|| match &args.out {
+            Some(folder) => format!("{drawn} of {count} images are in {}", folder.display()),
+            None => format!("{drawn} of {count} images were drawn and none kept"),
+        })?;
         if let Some(folder) = &args.out {
             for (i, image) in batch.pixels.chunks(layout.len()).enumerate() {
                 let png = Tiles::new(image, [1, layout.channels, layout.height, layout.width])?

@@ -66,7 +66,11 @@ fn of_a_run() {
         ("--method prompt-tuning --gate linear", &["--gate"]),
         ("--learning-rate 1", &["--learning-rate", "--method full"]),
         ("--gate uniform --top-k 0.5", &["--top-k", "--gate uniform"]),
-        ("--gate-noise false --load 1", &["--load", "--gate-noise"]),
+        (
+            "--gate-noise false --top-k 0.5 --load 1",
+            &["--load", "--gate-noise"],
+        ),
+        ("--load 1", &["--load", "--top-k"]),
         ("--schedule squaredcos_cap_v2", &["trained with linear"]),
     ] {
         let model = bench.str("base");

@@ -118,7 +118,7 @@ fn every_method_position_and_gate_trains() {
             "prepend",
             "--position prepend --prompts 5 --gate-input timestep",
         ),
-        ("quiet", "--gate-noise false --top-k 0.5 --load 0"),
+        ("quiet", "--gate-noise false --top-k 0.5"),
         ("topk", "--top-k 0.5 --balance reference --depth 1"),
         (
             "random",

@@ -1,6 +1,6 @@
 //! `dmp train`: a patch on a frozen backbone, or the whole backbone to compare with.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use dmp_math::schedule::BetaSchedule;
@@ -77,10 +77,6 @@ pub struct TrainArgs {
 impl TrainArgs {
     /// Refuses flags that mean nothing to the method.
     fn refuse_foreign_flags(&self) -> Result<()> {
-        ensure!(
-            !self.patch.gate.load_without_noise(),
-            "--load weighs selection under the gate's noise, and --gate-noise is false; leave out one of them"
-        );
         let (foreign, of) = match self.method {
             MethodName::Dmp => match self.patch.gate.idle() {
                 Some(flag) => {
@@ -94,8 +90,11 @@ impl TrainArgs {
             ),
             MethodName::Full => (self.patch.first_given(), "a patch"),
         };
-        match foreign {
-            Some(flag) => bail!("{flag} is of {of}, not of this training; leave it out"),
+        if let Some(flag) = foreign {
+            bail!("{flag} is of {of}, not of this training; leave it out");
+        }
+        match self.patch.gate.load_in_vain() {
+            Some(reason) => bail!("--load weighs selection, and {reason}; leave it out"),
             None => Ok(()),
         }
     }

@@ -75,7 +75,7 @@ pub(super) struct GateArgs {
     /// What the gate looks at [default: conditioning]
     #[arg(long, value_enum)]
     gate_input: Option<GateInputName>,
-    /// Random noise on the gate's logits in training [default: true]
+    /// Random noise on the gate's logits in training; without it there is no load term [default: true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     gate_noise: Option<bool>,
     /// Share of prompts a gate may select [default: 1]
@@ -87,7 +87,7 @@ pub(super) struct GateArgs {
     /// Weight of the balance loss's importance term [default: 0.01]
     #[arg(long, value_parser = flags::non_negative)]
     importance: Option<f64>,
-    /// Weight of the balance loss's load term [default: 0.01]
+    /// Weight of the balance loss's load term, of a noisy gate with --top-k below 1 [default: 0.01]
     #[arg(long, value_parser = flags::non_negative)]
     load: Option<f64>,
 }
@@ -109,7 +109,11 @@ impl PatchArgs {
         BalanceLoss {
             form: self.gate.balance.unwrap_or(BalanceForm::Shazeer),
             importance: self.gate.importance.unwrap_or(0.01),
-            load: self.gate.load.unwrap_or(0.01),
+            // Where every prompt is selected, or no noise selects, there is no such term.
+            load: match self.gate.idle_load() {
+                Some(_) => 0.0,
+                None => self.gate.load.unwrap_or(0.01),
+            },
         }
     }
 
@@ -165,9 +169,21 @@ impl GateArgs {
             .filter(|_| self.gate == Some(GateName::Uniform))
     }
 
-    /// Whether a load term is asked for that there is not: it is a probability under the gate's noise.
-    pub(super) fn load_without_noise(&self) -> bool {
-        self.gate_noise == Some(false) && self.load.is_some_and(|weight| weight > 0.0)
+    /// Why there is no load term, if there is none: it is the probability to be among the k largest under the noise.
+    fn idle_load(&self) -> Option<&'static str> {
+        if self.gate_noise == Some(false) {
+            Some("--gate-noise is false")
+        } else if self.top_k.is_none_or(|share| share >= 1.0) {
+            Some("without --top-k below 1 every prompt is selected")
+        } else {
+            None
+        }
+    }
+
+    /// Why the load term that is asked for is not there.
+    pub(super) fn load_in_vain(&self) -> Option<&'static str> {
+        self.idle_load()
+            .filter(|_| self.load.is_some_and(|weight| weight > 0.0))
     }
 
     fn first_of_learning(&self) -> Option<&'static str> {

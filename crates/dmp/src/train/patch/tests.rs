@@ -98,3 +98,14 @@ fn a_batch_in_parts_has_the_gradients_of_the_batch_in_one() {
         }
     }
 }
+
+#[test]
+fn a_gate_without_noise_draws_none() {
+    let noisy = settings(GateKind::Linear, BalanceForm::Shazeer);
+    let quiet = PatchSettings {
+        gate_noise: false,
+        ..noisy.clone()
+    };
+    assert!(noisy.draw_plan(None, 2).gate.is_some());
+    assert!(quiet.draw_plan(None, 2).gate.is_none());
+}

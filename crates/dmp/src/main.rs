@@ -24,8 +24,8 @@ fn main() -> ExitCode {
     let Err(error) = run(&Cli::parse()) else {
         return ExitCode::SUCCESS;
     };
-    if let Some(stopped) = error.downcast_ref::<Interrupted>() {
-        eprintln!("{stopped}");
+    if error.is::<Interrupted>() {
+        eprintln!("{}", sentence(&error));
         return ExitCode::from(130);
     }
     eprintln!("error: {}", sentence(&error));

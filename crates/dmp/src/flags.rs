@@ -44,7 +44,7 @@ pub fn first_given(flags: &[(&'static str, bool)]) -> Option<&'static str> {
 
 /// Tokens of an image: a square number.
 pub fn tokens(text: &str) -> Result<usize, String> {
-    let tokens = within(text, 1 << 20, " token")?;
+    let tokens = within(text, 1 << 20)?;
     let side = tokens.isqrt();
     if side * side == tokens {
         return Ok(tokens);
@@ -58,34 +58,24 @@ pub fn tokens(text: &str) -> Result<usize, String> {
 
 /// A side of an image, in pixels.
 pub fn side(text: &str) -> Result<usize, String> {
-    within(text, 1 << 14, " pixel")
+    within(text, 1 << 14)
 }
 
 /// A number of things, not 0.
 pub fn count(text: &str) -> Result<usize, String> {
-    within(text, 1 << 32, "")
-}
-
-/// A number of images, not 0.
-pub fn images(text: &str) -> Result<usize, String> {
-    within(text, 1 << 32, " image")
+    within(text, 1 << 32)
 }
 
 /// Images at a time.
 pub fn batch(text: &str) -> Result<usize, String> {
-    within(text, 1 << 16, " image")
+    within(text, 1 << 16)
 }
 
-/// A whole number from 1 to `most`, of things called `what`: a space and a singular, or nothing.
-fn within(text: &str, most: usize, what: &str) -> Result<usize, String> {
+/// A whole number from 1 to `most`.
+fn within(text: &str, most: usize) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err(format!("give at least 1{what}")),
-        Ok(count) if count > most => {
-            let plural = if what.is_empty() { "" } else { "s" };
-            Err(format!("give at most {most}{what}{plural}"))
-        }
-        Ok(count) => Ok(count),
-        Err(error) => Err(error.to_string()),
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(format!("give a whole number from 1 to {most}")),
     }
 }
 

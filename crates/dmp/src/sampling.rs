@@ -41,7 +41,7 @@ pub enum Channels {
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct SamplingArgs {
     /// Images to draw
-    #[arg(long, default_value_t = 16, value_parser = flags::images)]
+    #[arg(long, default_value_t = 16, value_parser = flags::count)]
     pub count: usize,
     /// Seed of the noise; image i has the stream (seed, i), whatever the batch size
     #[arg(long, default_value_t = 0)]

@@ -1,7 +1,7 @@
 //! The command line: what can be said. Nothing acts here.
 
 use burn::tensor::Device;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::command::bench::BenchArgs;
 use crate::command::demo::DemoArgs;
@@ -21,6 +21,24 @@ pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// What the user of this process said. Ends the process with a usage message where it cannot be understood.
+    pub fn read() -> Self {
+        let matches = allow_negative_numbers(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Lets a flag's value be negative, so that what is wrong with `--steps -3` is told of `--steps` and not of a flag `-3`.
+fn allow_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let value = arg.get_action().takes_values() && !arg.is_positional();
+            arg.allow_negative_numbers(value)
+        })
+        .mut_subcommands(allow_negative_numbers)
 }
 
 /// The commands.

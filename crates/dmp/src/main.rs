@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use dmp::cli::{Cli, Command};
 use dmp::command;
 use dmp::run::Interrupted;
@@ -21,7 +20,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(filter)
         .init();
-    let Err(error) = run(&Cli::parse()) else {
+    let Err(error) = run(&Cli::read()) else {
         return ExitCode::SUCCESS;
     };
     if error.is::<Interrupted>() {

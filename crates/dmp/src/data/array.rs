@@ -30,7 +30,7 @@ impl ImageArray {
             NpzArchive::new(file).with_context(|| format!("{shown}: not an .npz archive"))?;
         let array = archive
             .by_name("arr_0")
-            .with_context(|| shown.clone())?
+            .with_context(|| format!("{shown}: 'arr_0' is no array; write the file again"))?
             .with_context(|| format!("{shown}: has no array 'arr_0' of images"))?;
         let &[count, height, width, channels] = array.shape() else {
             bail!(
@@ -54,8 +54,9 @@ impl ImageArray {
         );
         let bytes = array
             .into_vec()
-            .with_context(|| format!("{shown}: 'arr_0' is not of bytes (uint8)"))?;
-        let labels = labels(&mut archive).with_context(|| shown.clone())?;
+            .with_context(|| format!("{shown}: 'arr_0' is cut off or not of bytes (uint8)"))?;
+        let labels =
+            labels(&mut archive).with_context(|| format!("{shown}: the labels cannot be read"))?;
         if let Some(labels) = &labels {
             ensure!(
                 labels.len() == count,

@@ -62,6 +62,12 @@ pub enum RunDirError {
         /// The file.
         name: &'static str,
     },
+    /// A file is where the directory would be.
+    #[error("{path} is a file; give another --out, a folder")]
+    File {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process trains there.
     #[error("{path} is in use by another process; wait for it, or give another --out")]
     Taken {
@@ -98,6 +104,9 @@ impl RunDir {
         free: &[&str],
     ) -> Result<Self, RunDirError> {
         let root = root.into();
+        if root.is_file() {
+            return Err(RunDirError::File { path: root });
+        }
         let config = root.join("config.toml");
         let wanted = toml::to_string(settings)?;
         if config.is_file() {

@@ -101,6 +101,8 @@ fn help_has_examples_and_wrong_usage_exits_2() {
         ("", "Usage"),
         ("train --nonsense", "--nonsense"),
         ("train --out x --batch 0", "from 1 to"),
+        ("train --out x --steps -3", "'--steps <STEPS>'"),
+        ("train --out x --prompt-rate -1", "at least 0"),
         ("sample --batch 0", "from 1 to"),
         ("train --out x --label-dropout nan", "from 0 to 1"),
         ("pretrain --out x --ema-decay 1", "below 1"),
@@ -142,6 +144,12 @@ fn of_a_place_that_is_taken() {
         &["patch.safetensors", "another --out"],
     );
     assert_eq!(bench.bytes("mine/patch.safetensors"), b"mine");
+    for line in [
+        bench.train_line("mine/patch.safetensors", "--steps 1"),
+        format!("demo --out {}", bench.str("mine/patch.safetensors")),
+    ] {
+        says(&line, &["patch.safetensors is a file", "--out"]);
+    }
 }
 
 /// A patch that holds what is no number would draw black pictures without a word.

@@ -26,12 +26,15 @@ pub struct Args {
     /// Images drawn from each checkpoint
     #[arg(long, default_value_t = 5000)]
     count: usize,
-    /// First step to measure; the second stage's steps follow the first's
+    /// First step to measure, over all stages
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Measure only the checkpoints at multiples of so many steps
+    #[arg(long, default_value_t = 1)]
+    every: u64,
 }
 
-/// A line of the file. Steps of the second stage follow those of the first.
+/// A line of the file. Steps count over all stages.
 #[derive(Debug, Serialize, Deserialize)]
 struct Point {
     step: u64,
@@ -50,24 +53,10 @@ pub fn run(args: &Args) -> Result<()> {
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()
         .with_context(|| lines.display().to_string())?;
-    let second = backbone::second_stage(&args.run);
-    let mut kept = kept(&args.run)?;
-    if second.exists() {
-        let later = self::kept(&second)?;
-        kept.extend(
-            later
-                .into_iter()
-                .map(|(step, file)| (backbone::FIRST_STEPS + step, file)),
-        );
-    }
-    ensure!(
-        !kept.is_empty(),
-        "{}: no checkpoints; give the run directory with --run",
-        args.run.display()
-    );
+    let kept = kept_by_stages(&args.run)?;
     for (step, file) in kept {
         let known = |point: &Point| point.step == step && point.count == args.count;
-        if step < args.from || points.iter().any(known) {
+        if step < args.from || step % args.every.max(1) != 0 || points.iter().any(known) {
             continue;
         }
         let point = measure(step, &file, args.count)?;
@@ -91,6 +80,26 @@ pub fn run(args: &Args) -> Result<()> {
         .to_svg()?;
     fs::write(docs.join("backbone-curve.svg"), svg.as_str())?;
     Ok(())
+}
+
+/// Averaged weights of each checkpoint of every stage that has begun, by step over all stages.
+fn kept_by_stages(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut all = Vec::new();
+    let mut done = 0;
+    for stage in &backbone::STAGES {
+        let folder = stage.path(run);
+        if folder.join("checkpoints").exists() {
+            let kept = kept(&folder)?.into_iter();
+            all.extend(kept.map(|(step, file)| (done + step, file)));
+        }
+        done += stage.steps;
+    }
+    ensure!(
+        !all.is_empty(),
+        "{}: no checkpoints; give the run directory with --run",
+        run.display()
+    );
+    Ok(all)
 }
 
 /// Averaged weights of each checkpoint, by step.

@@ -7,53 +7,94 @@ use clap::Parser;
 use dmp::cli::{Cli, Command};
 use dmp_model::checkpoint::{StoredType, TensorFile};
 
-/// First stage, after `dmp pretrain --out RUN`. The loss is the one that patches are trained with: after another one, a
-/// patch would gain by the change of objective alone.
-pub const FIRST: &str = "--data demo --hidden-size 64 --depth 6 --num-heads 2 --patch-size 4 --steps 30000 --batch 64 \
-    --learning-rate 2e-3 --warmup 500 --decay cosine --ema-decay 0.9995 --clip-norm 1 --schedule squaredcos_cap_v2 \
-    --loss-weight constant --seed 0 --log-every 100 --checkpoint-every 500 --keep-every 1500";
+/// A part of the training, with settings of its own.
+pub struct Stage {
+    /// Its run directory inside the backbone's.
+    folder: &'static str,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// What differs from the other stages.
+    settings: &'static str,
+}
 
-/// Steps of the first stage.
-pub const FIRST_STEPS: u64 = 30_000;
+/// The stages in their order. The first is `dmp pretrain --out RUN`, the others `dmp train --method full --model BEFORE
+/// --out RUN/folder`. The second's rate turned out too low to get anywhere soon; the third's gets there, and hides it
+/// under the noise of its steps; the last, a quarter of all steps, has the rate of full fine-tuning, so that what
+/// fine-tuning could gain is gained here.
+pub const STAGES: [Stage; 4] = [
+    Stage {
+        folder: "",
+        steps: 30_000,
+        settings: "--hidden-size 64 --depth 6 --num-heads 2 --patch-size 4 --schedule squaredcos_cap_v2 \
+            --learning-rate 2e-3 --warmup 500 --decay cosine --ema-decay 0.9995 --seed 0 --keep-every 1500",
+    },
+    Stage {
+        folder: "second",
+        steps: 15_000,
+        settings: "--learning-rate 1e-4 --decay constant --ema-decay 0.9995 --seed 1 --keep-every 1000",
+    },
+    Stage {
+        folder: "third",
+        steps: 30_000,
+        settings: "--learning-rate 5e-4 --decay constant --ema-decay 0.9998 --seed 2 --keep-every 1000",
+    },
+    Stage {
+        folder: "fourth",
+        steps: 25_000,
+        settings: "--learning-rate 1e-4 --decay constant --ema-decay 0.9995 --seed 3 --keep-every 1000",
+    },
+];
 
-/// Second stage, after `dmp train --method full --model RUN --out RUN/second`: the last quarter, at the rate that full
-/// fine-tuning has, so that what fine-tuning could gain is gained here.
-pub const SECOND: &str = "--data demo --steps 10000 --batch 64 --learning-rate 1e-4 --decay constant --ema-decay 0.9995 \
-    --clip-norm 1 --loss-weight constant --seed 1 --log-every 100 --checkpoint-every 500 --keep-every 1000";
+/// What the stages have in common. The loss is the one that patches are trained with: after another one, a patch would
+/// gain by the change of objective alone.
+const COMMON: &str = "--data demo --batch 64 --clip-norm 1 --loss-weight constant --log-every 100 --checkpoint-every 500";
 
-/// Where the second stage of the backbone in `run` is.
-pub fn second_stage(run: &Path) -> PathBuf {
-    run.join("second")
+impl Stage {
+    /// Its run directory, for a backbone in the run directory `run`.
+    pub fn path(&self, run: &Path) -> PathBuf {
+        match self.folder {
+            "" => run.to_owned(),
+            folder => run.join(folder),
+        }
+    }
+
+    /// The command, after what came `before`.
+    fn command(&self, run: &Path, before: Option<&Path>) -> Result<Cli> {
+        let text = |path: &Path| {
+            let text = path.to_str().context("--run: the path is no text")?;
+            anyhow::Ok(text.to_owned())
+        };
+        let mut words = vec!["dmp".to_owned()];
+        match before {
+            None => words.push("pretrain".to_owned()),
+            Some(before) => {
+                words.extend(["train", "--method", "full", "--model"].map(str::to_owned));
+                words.push(text(before)?);
+            }
+        }
+        words.extend(["--out".to_owned(), text(&self.path(run))?]);
+        words.extend(["--steps".to_owned(), self.steps.to_string()]);
+        let settings = COMMON
+            .split_whitespace()
+            .chain(self.settings.split_whitespace());
+        words.extend(settings.map(str::to_owned));
+        Ok(Cli::try_parse_from(words)?)
+    }
 }
 
 /// Trains the backbone in the run directory `run`, or goes on with what is there, and gives the asset's bytes.
 pub fn build(run: &Path) -> Result<Vec<u8>> {
-    let second = second_stage(run);
-    let folder = |path: &Path| -> Result<String> {
-        let path = path.to_str().context("--run: the path is no text")?;
-        Ok(path.to_owned())
-    };
-    execute(&["pretrain", "--out", &folder(run)?], FIRST)?;
-    execute(
-        &[
-            "train",
-            "--method",
-            "full",
-            "--model",
-            &folder(run)?,
-            "--out",
-            &folder(&second)?,
-        ],
-        SECOND,
-    )?;
-    let path = second.join("backbone.safetensors");
+    let mut before: Option<PathBuf> = None;
+    for stage in &STAGES {
+        execute(&stage.command(run, before.as_deref())?)?;
+        before = Some(stage.path(run));
+    }
+    let path = before.context("no stages")?.join("backbone.safetensors");
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(TensorFile::from_bytes(&bytes)?.to_bytes(StoredType::F16)?)
 }
 
-/// Runs `dmp HEAD SETTINGS`.
-fn execute(head: &[&str], settings: &str) -> Result<()> {
-    let cli = parse(head, settings)?;
+fn execute(cli: &Cli) -> Result<()> {
     let device = cli.device.open();
     match &cli.command {
         Command::Pretrain(args) => dmp::command::pretrain::pretrain(args, &device),
@@ -62,22 +103,23 @@ fn execute(head: &[&str], settings: &str) -> Result<()> {
     }
 }
 
-fn parse(head: &[&str], settings: &str) -> Result<Cli, clap::Error> {
-    let words = head.iter().copied().chain(settings.split_whitespace());
-    Cli::try_parse_from(["dmp"].into_iter().chain(words))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_are_commands() {
-        let first = parse(&["pretrain", "--out", "x"], FIRST).unwrap();
-        assert!(matches!(first.command, Command::Pretrain(_)));
-        assert!(FIRST.contains(&format!("--steps {FIRST_STEPS} ")));
-        let head = ["train", "--method", "full", "--model", "x", "--out", "y"];
-        let second = parse(&head, SECOND).unwrap();
-        assert!(matches!(second.command, Command::Train(_)));
+    fn the_stages_are_commands() {
+        let run = Path::new("x");
+        let mut before: Option<PathBuf> = None;
+        for stage in &STAGES {
+            let cli = stage.command(run, before.as_deref()).unwrap();
+            match cli.command {
+                Command::Pretrain(_) => assert!(before.is_none()),
+                Command::Train(_) => assert!(before.is_some()),
+                other => panic!("{other:?}"),
+            }
+            before = Some(stage.path(run));
+        }
+        assert_eq!(before.unwrap(), Path::new("x/fourth"));
     }
 }

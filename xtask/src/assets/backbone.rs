@@ -18,9 +18,8 @@ pub struct Stage {
 }
 
 /// The stages in their order. The first is `dmp pretrain --out RUN`, the others `dmp train --method full --model BEFORE
-/// --out RUN/folder`. The second's rate turned out too low to get anywhere soon; the third's gets there, and hides it
-/// under the noise of its steps; the last, a quarter of all steps, has the rate of full fine-tuning, so that what
-/// fine-tuning could gain is gained here.
+/// --out RUN/folder`. The second's rate turned out too low to get far soon; the third's gets far, and hides it under the
+/// noise of its steps; the last, a quarter of all steps, has the rate of full fine-tuning.
 pub const STAGES: [Stage; 4] = [
     Stage {
         folder: "",

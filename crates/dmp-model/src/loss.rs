@@ -1,7 +1,7 @@
 //! The diffusion training objective: noise prediction, and the learned variance through the
 //! variational bound (Nichol & Dhariwal, arXiv 2102.09672).
 
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use dmp_math::diffusion::Diffusion;
 
 /// Clean images, the noise put on them, and the diffusion step of each.
@@ -79,15 +79,19 @@ impl NoisedBatch {
             mean.clone(),
             log_variance.clone(),
         ));
-        let bound = if self.steps.contains(&0) {
-            let nll = -mean_of_each(discretized_log_likelihood(
-                self.x_start.clone(),
-                mean,
-                log_variance * 0.5,
-            ));
-            kl.mask_where(at.first(), nll)
-        } else {
-            kl
+        let bound = match at.first() {
+            None => kl,
+            Some((first, indices)) => {
+                // Of those at step 0 alone: it costs more than all the rest.
+                let pick = |tensor: Tensor<4>| tensor.select(0, indices.clone());
+                let nll = -mean_of_each(discretized_log_likelihood(
+                    pick(self.x_start.clone()),
+                    pick(mean),
+                    pick(log_variance) * 0.5,
+                ));
+                kl.mask_fill(first, 0.0)
+                    .select_assign(0, indices, nll, IndexingUpdateOp::Add)
+            }
         };
         bound / std::f64::consts::LN_2
     }
@@ -116,10 +120,20 @@ impl<'a> Steps<'a> {
         )
     }
 
-    /// Which images are at step 0, `[B]`.
-    fn first(&self) -> Tensor<1, Bool> {
+    /// Which images are at step 0, `[B]`, and their indices; `None` if there are none.
+    fn first(&self) -> Option<(Tensor<1, Bool>, Tensor<1, Int>)> {
         let first: Vec<bool> = self.steps.iter().map(|&step| step == 0).collect();
-        Tensor::from_data(TensorData::new(first, [self.steps.len()]), &self.device)
+        let indices: Vec<i64> = (0_i64..)
+            .zip(&first)
+            .filter_map(|(index, &first)| first.then_some(index))
+            .collect();
+        let count = indices.len();
+        (count > 0).then(|| {
+            (
+                Tensor::from_data(TensorData::new(first, [self.steps.len()]), &self.device),
+                Tensor::from_data(TensorData::new(indices, [count]), &self.device),
+            )
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`respacing`] | which training timesteps a shorter sampler visits: `"250"`, `"ddim50"`, `"10,15,20"` |
 //! | [`diffusion`] | per-step tables of the Gaussian process, learned-range variance, DDIM coefficients, SNR |
 //! | [`weight`] | loss weights over timesteps: constant, min-SNR-γ, P2 |
+//! | [`timesteps`] | how often training draws each timestep |
 //! | [`seed`] | one random stream per (seed, purpose, index) |
 //! | [`moments`] | streaming, mergeable mean and covariance of feature rows |
 //! | [`frechet`] | Fréchet distance between two Gaussians |
@@ -33,6 +34,7 @@ pub mod resample;
 pub mod respacing;
 pub mod schedule;
 pub mod seed;
+pub mod timesteps;
 pub mod weight;
 
 pub use diffusion::{DdimStep, Diffusion};
@@ -45,4 +47,5 @@ pub use moments::{Gaussian, Moments, MomentsError};
 pub use respacing::RespacingError;
 pub use schedule::{BetaSchedule, UnknownSchedule};
 pub use seed::{Purpose, Stream, stream};
+pub use timesteps::{TimestepDraw, Timesteps, UnknownTimesteps};
 pub use weight::{LossWeight, LossWeightError};

@@ -7,12 +7,16 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
 use dmp_math::seed::{Purpose, stream};
+use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::{collect, fingerprint};
-use dmp_model::denoiser::{Denoiser, ImageLayout};
+use dmp_model::denoiser::{Backbone, BlockHook, Conditioning, Denoiser, ImageLayout};
 use dmp_model::dit::{Dit, DitConfig, public_key};
+use dmp_model::host;
 use dmp_model::loss::NoisedBatch;
-use dmp_model::patch::{BalanceForm, BalanceLoss, GateKind, Patch, PatchConfig, Position};
+use dmp_model::patch::{
+    BalanceForm, BalanceLoss, GateKind, Init, Patch, PatchConfig, Position, Router,
+};
 use dmp_model::patched::Patched;
 use dmp_model::sampler::{ImageNoise, Method, SampleRequest, sample};
 use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
@@ -65,8 +69,10 @@ fn objective() -> Objective {
         importance: 0.01,
         load: 0.01,
     };
+    let diffusion = Diffusion::new(BetaSchedule::Linear, 1000);
     Objective {
-        diffusion: Diffusion::new(BetaSchedule::Linear, 1000),
+        draw: Timesteps::Uniform.over(&diffusion),
+        diffusion,
         weight: LossWeight::Constant,
         balance,
     }
@@ -92,6 +98,60 @@ fn a_zero_patch_changes_no_output_bit() {
     }
 }
 
+/// With a random gate and no prompts yet, whatever the position that adds.
+#[test]
+fn a_gate_without_prompts_changes_no_output_bit() {
+    let device = Device::flex();
+    let backbone = backbone(&device);
+    let x = noise(3, 0, &device);
+    let (t, y) = ([0, 500, 999], [0, 1, 3]);
+    let bare = bits(backbone.predict(x.clone(), &t, &y));
+    for (position, prompt_tokens) in [(Position::Add, 1), (Position::Mix, 16)] {
+        let config = PatchConfig {
+            position,
+            prompt_tokens,
+            init: Init::Gate,
+            ..PatchConfig::paper(16, 16, 2)
+        };
+        let patch = Patch::init(&config, 0, &device);
+        let masks = host::values(patch.masks(&backbone.condition(&t, &y)).remove(0));
+        assert!(masks.iter().any(|mask| *mask != masks[0]), "{position:?}");
+        let patched = Patched::new(backbone.clone(), patch).unwrap();
+        assert_eq!(
+            bits(patched.predict(x.clone(), &t, &y)),
+            bare,
+            "{position:?}"
+        );
+    }
+}
+
+/// One prompt of a mixture under a uniform gate is added whole to every image.
+#[test]
+fn a_mixture_adds_its_prompts_weighted_sum() {
+    let device = Device::flex();
+    let config = PatchConfig {
+        position: Position::Mix,
+        gate: GateKind::Uniform,
+        init: Init::Random,
+        num_prompts: 3,
+        prompt_tokens: 4,
+        ..PatchConfig::paper(4, 8, 1)
+    };
+    let patch = Patch::init(&config, 0, &device);
+    let condition = Conditioning {
+        timestep: Tensor::zeros([2, 8], &device),
+        combined: Tensor::zeros([2, 8], &device),
+    };
+    let tokens = Tensor::zeros([2, 4, 8], &device);
+    let added = Router::new(&patch, None).before_block(0, tokens, &condition);
+    let prompts = host::values(patch.prompts()[0].val());
+    for (i, value) in host::values(added).into_iter().enumerate() {
+        let at = |prompt: usize| prompts[prompt * 32 + i % 32];
+        let wanted = (at(0) + at(1) + at(2)) / 3.0;
+        assert!((value - wanted).abs() < 1e-6, "{i}: {value}, not {wanted}");
+    }
+}
+
 /// Loss of the same batch before and after steps on it, and the patch after them.
 fn overfit(gate: GateKind, position: Position) -> (f32, f32, Patched<Dit>) {
     let device = Device::flex().autodiff();
@@ -99,6 +159,7 @@ fn overfit(gate: GateKind, position: Position) -> (f32, f32, Patched<Dit>) {
         &PatchConfig {
             gate,
             position,
+            prompt_tokens: if position == Position::Mix { 16 } else { 1 },
             ..PatchConfig::paper(16, 16, 2)
         },
         &device,
@@ -117,7 +178,7 @@ fn overfit(gate: GateKind, position: Position) -> (f32, f32, Patched<Dit>) {
         let gradients = loss.total.backward();
         let rates = PatchRates {
             prompts: 0.3,
-            gate: 0.01,
+            gate: Some(0.01),
         };
         model = model.map_patch(|patch| {
             let gradients = GradientsParams::from_grads(gradients, &patch);
@@ -130,7 +191,7 @@ fn overfit(gate: GateKind, position: Position) -> (f32, f32, Patched<Dit>) {
 #[test]
 fn every_gate_learns_and_a_uniform_one_too() {
     for gate in [GateKind::Linear, GateKind::Uniform, GateKind::None] {
-        for position in [Position::Add, Position::Prepend] {
+        for position in [Position::Add, Position::Prepend, Position::Mix] {
             let (first, last, _) = overfit(gate, position);
             assert!(
                 last < 0.97 * first,

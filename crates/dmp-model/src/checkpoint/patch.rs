@@ -1,6 +1,6 @@
 //! The patch's file, shipped the way people ship LoRAs.
 //!
-//! Tensors `prompts.<block>` `[N, D]`, `gate.weight` `[N, D+1]`, `gate.bias` `[N]`, `w_noise` `[D, N]`, and
+//! Tensors `prompts.<block>` `[N, D]` (of a mixture `[N, T·D]`), `gate.weight` `[N, D+1]`, `gate.bias` `[N]`, `w_noise` `[D, N]`, and
 //! `settings` `[5]` = position, gate, gate input (as numbered below), k and noise schedule: what changes the output
 //! is in tensors too, and a file whose metadata disagree with them is refused. Metadata: ModelSpec 1.0.1 keys,
 //! `dmp.config` (JSON), `dmp.schedule` and `dmp.base_sha256`, the fingerprint of the backbone.
@@ -72,7 +72,11 @@ pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, Ch
         .get(CONFIG_KEY)
         .ok_or_else(|| bad("it is not there: this is no patch of this program".into()))?;
     let config: PatchConfig = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
-    config.validate(config.num_prompts, config.hidden_size, config.depth)?;
+    let tokens = match config.position {
+        Position::Mix => config.prompt_tokens,
+        Position::Add | Position::Prepend => config.num_prompts,
+    };
+    config.validate(tokens, config.hidden_size, config.depth)?;
     check_size(config.trained_params(), &file.tensors)?;
     check_finite(&file.tensors)?;
     let schedule = schedule_in(&file)?.ok_or(CheckpointError::Metadata {
@@ -146,6 +150,7 @@ fn settings(config: &PatchConfig, schedule: BetaSchedule) -> HostTensor {
     let position = match config.position {
         Position::Add => 0.0,
         Position::Prepend => 1.0,
+        Position::Mix => 2.0,
     };
     let gate = match config.gate {
         GateKind::None => 0.0,

@@ -21,8 +21,11 @@ pub struct PatchConfig {
     /// How the patch starts.
     #[serde(default)]
     pub init: Init,
-    /// Prompts N of each block: the number of tokens for `add`, free for `prepend`.
+    /// Prompts N of each block: the number of tokens for `add`, free for `prepend` and `mix`.
     pub num_prompts: usize,
+    /// Tokens that a prompt covers: the backbone's for `mix`, otherwise 1.
+    #[serde(default = "one_token")]
+    pub prompt_tokens: usize,
     /// Token width D.
     pub hidden_size: usize,
     /// Blocks patched, from the first.
@@ -31,6 +34,10 @@ pub struct PatchConfig {
 
 fn one() -> f64 {
     1.0
+}
+
+fn one_token() -> usize {
+    1
 }
 
 /// Where prompts go (section 4.1 of the paper).
@@ -42,6 +49,9 @@ pub enum Position {
     Add,
     /// Prompts are extra tokens before the image's.
     Prepend,
+    /// `x ← x + Σ_n m_n P_n`, each prompt a vector for every token: their number is free of the tokens', and the gate
+    /// decides what is added where, not how much of it. Not in the paper.
+    Mix,
 }
 
 /// What makes the mask.
@@ -77,6 +87,9 @@ pub enum Init {
     Zero,
     /// Xavier-uniform: the ablation.
     Random,
+    /// Prompts zero, the gate Xavier-uniform: starts as the bare backbone too, and the prompts of a mixture differ from
+    /// the first step.
+    Gate,
 }
 
 impl PatchConfig {
@@ -89,9 +102,15 @@ impl PatchConfig {
             top_k: 1.0,
             init: Init::Zero,
             num_prompts: num_tokens,
+            prompt_tokens: 1,
             hidden_size,
             depth,
         }
+    }
+
+    /// Values of a prompt: its tokens' vectors, one after the other.
+    pub fn prompt_size(&self) -> usize {
+        self.prompt_tokens * self.hidden_size
     }
 
     /// Prompts selected at a time: floor(top_k·N).
@@ -99,7 +118,8 @@ impl PatchConfig {
         (self.top_k * self.num_prompts as f64) as usize
     }
 
-    /// Parameters added to the model that samples: L·N·D prompts, and for a linear gate N·(D+1)+N.
+    /// Parameters added to the model that samples: L·N·D prompts (times the tokens that each covers), and for a linear
+    /// gate N·(D+1)+N.
     ///
     /// This is the count behind the paper's +1.43 % for DiT-L/2; see [`Self::trained_params`].
     pub fn added_params(&self) -> usize {
@@ -109,7 +129,7 @@ impl PatchConfig {
         } else {
             0
         };
-        self.depth * n * d + gate
+        self.depth * n * self.prompt_size() + gate
     }
 
     /// Parameters trained: those added, and the D·N noise weights that only training uses.
@@ -150,11 +170,21 @@ impl PatchConfig {
                 backbone: num_tokens,
             });
         }
+        let covered = match self.position {
+            Position::Mix => num_tokens,
+            Position::Add | Position::Prepend => 1,
+        };
+        if self.prompt_tokens != covered {
+            return Err(PatchConfigError::Covered {
+                patch: self.prompt_tokens,
+                backbone: covered,
+            });
+        }
         if self.num_prompts == 0 {
             return Err(PatchConfigError::NoPrompts);
         }
         // Far beyond use, and within a `usize` whatever the backbone.
-        if self.num_prompts > 1 << 24 {
+        if self.num_prompts.saturating_mul(self.prompt_tokens) > 1 << 24 {
             return Err(PatchConfigError::Many {
                 prompts: self.num_prompts,
             });
@@ -194,12 +224,22 @@ pub enum PatchConfigError {
     },
     /// Position `add` needs one prompt a token.
     #[error(
-        "position 'add' needs one prompt for each of the backbone's {backbone} tokens, not {patch}; give {backbone}, or use position 'prepend'"
+        "position 'add' needs one prompt for each of the backbone's {backbone} tokens, not {patch}; give {backbone}, or use position 'prepend' or 'mix'"
     )]
     Prompts {
         /// Of the patch.
         patch: usize,
         /// Of the backbone.
+        backbone: usize,
+    },
+    /// Prompts that cover more or fewer tokens than they should.
+    #[error(
+        "the patch's prompts cover {patch} tokens each, and should cover {backbone}; use the patch's own backbone"
+    )]
+    Covered {
+        /// Of the patch.
+        patch: usize,
+        /// Of the backbone, or 1 but for `mix`.
         backbone: usize,
     },
     /// Sizes beyond any backbone's.
@@ -209,7 +249,7 @@ pub enum PatchConfigError {
     #[error("a patch without prompts does nothing; give at least 1")]
     NoPrompts,
     /// More prompts than any use has.
-    #[error("{prompts} prompts a block; give at most 16777216")]
+    #[error("{prompts} prompts a block; give at most 16777216, over all tokens they cover")]
     Many {
         /// Number of prompts.
         prompts: usize,

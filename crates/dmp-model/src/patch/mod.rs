@@ -21,7 +21,8 @@ use crate::init::{self, Initializer};
 use gate::Logits;
 use select::prob_in_top_k;
 
-/// Learnable prompts `P_l ∈ R^{N×D}` for the first `depth` blocks, and one gate for all of them.
+/// Learnable prompts `P_l ∈ R^{N×D}` (of a mixture `R^{N×T·D}`) for the first `depth` blocks, and one gate for all of
+/// them.
 #[derive(Module, Debug)]
 pub struct Patch {
     prompts: Vec<Param<Tensor<2>>>,
@@ -38,7 +39,7 @@ impl Patch {
         let linear = config.gate == GateKind::Linear;
         Self {
             prompts: (0..config.depth)
-                .map(|_| init::zeros([n, d], device))
+                .map(|_| init::zeros([n, config.prompt_size()], device))
                 .collect(),
             gate: linear.then(|| LinearGate::zeroed(d, n, device)),
             w_noise: linear.then(|| init::zeros([d, n], device)),
@@ -46,21 +47,24 @@ impl Patch {
         }
     }
 
-    /// Initialises as the configuration says: zeros, or Xavier-uniform (the paper's ablation).
+    /// Initialises as the configuration says: zeros, Xavier-uniform (the paper's ablation), or that for the gate alone.
     pub fn init(config: &PatchConfig, seed: u64, device: &Device) -> Self {
         let mut patch = Self::zeroed(config, device);
+        let mut init = Initializer::new(seed, 1, device);
+        let (l, n, d) = (config.depth, config.num_prompts, config.hidden_size);
         if config.init == Init::Random {
-            let mut init = Initializer::new(seed, 1, device);
-            let (l, n, d) = (config.depth, config.num_prompts, config.hidden_size);
+            let width = config.prompt_size();
             // Fans of the stacked [L, N, D] tensor, as the public code initialises it.
             patch
                 .prompts
                 .iter_mut()
-                .for_each(|p| *p = init.xavier([n, d], n * d, l * d));
-            if let Some(gate) = &mut patch.gate {
-                gate.init(&mut init);
-                patch.w_noise = Some(init.xavier([d, n], n, d));
-            }
+                .for_each(|p| *p = init.xavier([n, width], n * width, l * width));
+        }
+        if config.init != Init::Zero
+            && let Some(gate) = &mut patch.gate
+        {
+            gate.init(&mut init);
+            patch.w_noise = Some(init.xavier([d, n], n, d));
         }
         patch
     }
@@ -70,7 +74,7 @@ impl Patch {
         &self.config
     }
 
-    /// The prompts of each patched block, `[N, D]`.
+    /// The prompts of each patched block, `[N, D]`, of a mixture `[N, T·D]`.
     pub fn prompts(&self) -> &[Param<Tensor<2>>] {
         &self.prompts
     }
@@ -214,6 +218,11 @@ impl BlockHook for Router<'_> {
                 fused::prompt_add(tokens, mask, prompts)
             }
             (Position::Add, mask) => tokens + masked(prompts, mask),
+            (Position::Mix, mask) => {
+                let [batch, length, width] = tokens.dims();
+                let mask = mask.unwrap_or_else(|| self.ones(conditioning));
+                tokens + mask.matmul(prompts).reshape([batch, length, width])
+            }
             (Position::Prepend, mask) => {
                 let masked = masked(prompts, mask);
                 let [batch, length, width] = tokens.dims();
@@ -230,7 +239,7 @@ impl BlockHook for Router<'_> {
 
     fn after_blocks(&mut self, tokens: Tensor<3>) -> Tensor<3> {
         match self.patch.config.position {
-            Position::Add => tokens,
+            Position::Add | Position::Mix => tokens,
             Position::Prepend => {
                 let (n, length) = (self.patch.config.num_prompts, tokens.dims()[1]);
                 tokens.narrow(1, n, length - n)

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use dmp_math::diffusion::Diffusion;
+use dmp_math::timesteps::TimestepDraw;
 use dmp_math::weight::LossWeight;
 
 use crate::denoiser::{Backbone, Denoiser};
@@ -16,6 +17,8 @@ pub struct Objective {
     pub diffusion: Diffusion,
     /// Weight of the noise prediction over noise levels.
     pub weight: LossWeight,
+    /// How the batches' steps are drawn.
+    pub draw: TimestepDraw,
     /// Balance terms of a patch.
     pub balance: BalanceLoss,
 }
@@ -118,15 +121,14 @@ impl Objective {
 
     /// Means over the batch.
     fn weighted(&self, batch: &NoisedBatch, terms: LossTerms) -> (Tensor<1>, Option<Tensor<1>>) {
-        let weights: Vec<f32> = batch
-            .steps
-            .iter()
-            .map(|&step| self.weight.at(self.diffusion.snr(step)) as f32)
-            .collect();
-        let weights = Tensor::<1>::from_data(
-            TensorData::new(weights, [batch.steps.len()]),
-            &terms.mse.device(),
-        );
-        ((terms.mse * weights).mean(), terms.vb.map(|vb| vb.mean()))
+        let device = terms.mse.device();
+        let of_each = |weight: &dyn Fn(usize) -> f64| {
+            let values: Vec<f32> = batch.steps.iter().map(|&t| weight(t) as f32).collect();
+            Tensor::<1>::from_data(TensorData::new(values, [batch.steps.len()]), &device)
+        };
+        let drawn = of_each(&|step| self.draw.weight(step));
+        let counted = of_each(&|step| self.weight.at(self.diffusion.snr(step)));
+        let mse = terms.mse * counted * drawn.clone();
+        (mse.mean(), terms.vb.map(|vb| (vb * drawn).mean()))
     }
 }

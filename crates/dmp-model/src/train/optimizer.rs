@@ -11,8 +11,9 @@ use crate::patch::Patch;
 pub struct PatchRates {
     /// Of the prompts.
     pub prompts: f64,
-    /// Of the gate and its noise weights; ten times the prompts' in the paper.
-    pub gate: f64,
+    /// Of the gate and its noise weights; ten times the prompts' in the paper. `None` leaves them as they are, and the
+    /// moments of their gradients too.
+    pub gate: Option<f64>,
 }
 
 /// Euclidean norm of all gradients of a step, before clipping.
@@ -68,7 +69,11 @@ impl PatchOptimizer {
             }
         }
         let patch = self.prompts.step(rates.prompts, patch, prompt_grads);
-        (self.gate.step(rates.gate, patch, grads), norm)
+        let patch = match rates.gate {
+            Some(rate) => self.gate.step(rate, patch, grads),
+            None => patch,
+        };
+        (patch, norm)
     }
 
     /// State of the two optimisers, for exact resumption.

@@ -176,6 +176,7 @@ impl Case {
             top_k: c["topk"].as_f64().unwrap(),
             init: Init::Zero,
             num_prompts: c["num_tokens"].as_u64().unwrap() as usize,
+            prompt_tokens: 1,
             hidden_size: c["hidden_size"].as_u64().unwrap() as usize,
             depth: c["pt_depth"].as_u64().unwrap() as usize,
         }

@@ -5,6 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
+use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::collect;
 use dmp_model::dit::Dit;
@@ -22,8 +23,10 @@ fn objective(schedule: BetaSchedule) -> Objective {
         importance: 1.0,
         load: 1.0,
     };
+    let diffusion = Diffusion::new(schedule, 1000);
     Objective {
-        diffusion: Diffusion::new(schedule, 1000),
+        draw: Timesteps::Uniform.over(&diffusion),
+        diffusion,
         weight: LossWeight::Constant,
         balance,
     }
@@ -166,7 +169,7 @@ fn adamw_steps_match_the_public_code() {
             let gradients = loss.total.backward();
             let rates = PatchRates {
                 prompts: 1e-2,
-                gate: 1e-1,
+                gate: Some(1e-1),
             };
             model = model.map_patch(|patch| {
                 let gradients = GradientsParams::from_grads(gradients, &patch);

@@ -127,6 +127,7 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         batch: 128,
         prompt_rate: 0.1,
         gate_rate: 1e-3,
+        gate_after: 0,
         warmup: 0,
         decay: Decay::Cosine,
         ema_decay: 0.0,
@@ -136,6 +137,7 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         clip_norm: None,
         schedule: schedule_of(backbone.schedule, None)?,
         loss_weight: Default::default(),
+        timesteps: Default::default(),
         gate_noise: true,
         balance: BalanceLoss {
             importance: 0.01,

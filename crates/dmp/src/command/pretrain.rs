@@ -85,6 +85,7 @@ impl PretrainArgs {
             clip_norm: training.clip_norm,
             schedule: self.schedule,
             loss_weight: training.loss_weight,
+            timesteps: training.timesteps,
             backbone: DitConfig {
                 input_size: shape.height,
                 patch_size: self.patch_size,

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::seed::{Purpose, stream};
+use dmp_math::timesteps::TimestepDraw;
 use dmp_model::loss::NoisedBatch;
 use dmp_model::patch::GateNoise;
 
@@ -18,8 +19,8 @@ pub struct DrawPlan {
     pub seed: u64,
     /// Images a step.
     pub batch: usize,
-    /// Steps of the diffusion, drawn uniformly.
-    pub diffusion_steps: usize,
+    /// Diffusion step of each image.
+    pub timesteps: TimestepDraw,
     /// Whether images are mirrored at random.
     pub flip: bool,
     /// Label dropout: its probability and the label it puts.
@@ -136,9 +137,8 @@ impl DrawPlan {
             .zip(noise.chunks_mut(size))
         {
             stream(self.seed, Purpose::Noise, draw).fill_normal(noise);
-            steps.push(
-                stream(self.seed, Purpose::Time, draw).below(self.diffusion_steps as u64) as usize,
-            );
+            let mut time = stream(self.seed, Purpose::Time, draw);
+            steps.push(self.timesteps.draw(&mut time));
             labels.push(self.label(data.labels()[index] as usize, draw));
         }
         let gate_noise = self.gate.map(|(blocks, prompts)| {
@@ -212,13 +212,17 @@ impl Iterator for Prefetch {
 
 #[cfg(test)]
 mod tests {
+    use dmp_math::diffusion::Diffusion;
+    use dmp_math::schedule::BetaSchedule;
+    use dmp_math::timesteps::Timesteps;
+
     use super::*;
 
     fn plan(batch: usize) -> DrawPlan {
         DrawPlan {
             seed: 3,
             batch,
-            diffusion_steps: 1000,
+            timesteps: Timesteps::Uniform.over(&Diffusion::new(BetaSchedule::Linear, 1000)),
             flip: true,
             label_dropout: Some((0.5, 9)),
             labelled: true,

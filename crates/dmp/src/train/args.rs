@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 
 use super::Cadence;
@@ -35,6 +36,9 @@ pub struct LoopArgs {
     /// Weight of the loss over noise levels: constant, min-snr or min-snr:GAMMA, p2 or p2:K,GAMMA
     #[arg(long, default_value_t = LossWeight::Constant)]
     pub loss_weight: LossWeight,
+    /// How often each timestep is drawn: uniform, or importance (1/noise level, with the same expected gradient, less noisy)
+    #[arg(long, default_value_t = Timesteps::Uniform)]
+    pub timesteps: Timesteps,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -8,6 +8,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
+use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::{StoredType, TensorFile, backbone_bytes, load_backbone};
 use dmp_model::dit::{Dit, DitConfig};
@@ -63,18 +64,26 @@ pub struct BackboneSettings {
     pub schedule: BetaSchedule,
     /// Weight of the loss over noise levels.
     pub loss_weight: LossWeight,
+    /// How often each timestep is drawn.
+    #[serde(default)]
+    pub timesteps: Timesteps,
     /// The network.
     pub backbone: DitConfig,
 }
 
 impl BackboneSettings {
+    /// The process trained with.
+    pub fn diffusion(&self) -> Diffusion {
+        Diffusion::new(self.schedule, crate::DIFFUSION_STEPS)
+    }
+
     /// What is drawn for each step.
     pub fn draw_plan(&self) -> DrawPlan {
         let null_label = self.backbone.num_classes;
         DrawPlan {
             seed: self.seed,
             batch: self.batch,
-            diffusion_steps: crate::DIFFUSION_STEPS,
+            timesteps: self.timesteps.over(&self.diffusion()),
             flip: self.flip,
             label_dropout: (self.backbone.class_dropout_prob > 0.0)
                 .then_some((self.label_dropout, null_label)),
@@ -129,8 +138,10 @@ impl BackboneTrainee {
                 )
             }
         };
+        let diffusion = settings.diffusion();
         let objective = Objective {
-            diffusion: Diffusion::new(settings.schedule, crate::DIFFUSION_STEPS),
+            draw: settings.timesteps.over(&diffusion),
+            diffusion,
             weight: settings.loss_weight,
             balance: BalanceLoss::default(),
         };

@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use dmp_math::diffusion::Diffusion;
 use dmp_model::checkpoint::{
     BackboneFile, PatchMetadata, TensorFile, collect, fingerprint, load_patch, patch_bytes,
 };
@@ -98,8 +97,10 @@ impl PatchTrainee {
                 Some(Ema::new(average, settings.ema_decay, done))
             }
         };
+        let diffusion = settings.diffusion();
         let objective = Objective {
-            diffusion: Diffusion::new(settings.schedule, crate::DIFFUSION_STEPS),
+            draw: settings.timesteps.over(&diffusion),
+            diffusion,
             weight: settings.loss_weight,
             balance: settings.balance,
         };
@@ -218,7 +219,7 @@ impl Trainee for PatchTrainee {
         let factor = self.rate.factor(step);
         let rates = PatchRates {
             prompts: self.settings.prompt_rate * factor,
-            gate: self.settings.gate_rate * factor,
+            gate: (step >= self.settings.gate_after).then_some(self.settings.gate_rate * factor),
         };
         let (optimizer, clip) = (&mut self.optimizer, self.settings.clip_norm);
         self.model = self.model.clone().map_patch(|patch| {

@@ -115,6 +115,10 @@ fn every_method_position_and_gate_trains() {
         ("pt", "--method prompt-tuning"),
         ("uniform", "--gate uniform"),
         (
+            "mix",
+            "--position mix --prompts 3 --init gate --gate-after 1 --timesteps importance",
+        ),
+        (
             "prepend",
             "--position prepend --prompts 5 --gate-input timestep",
         ),

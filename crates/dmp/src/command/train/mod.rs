@@ -116,6 +116,7 @@ impl TrainArgs {
             batch: self.training.batch,
             prompt_rate: self.patch.prompt_rate(),
             gate_rate: self.patch.gate_rate(),
+            gate_after: self.patch.gate_after(),
             warmup: self.warmup,
             decay: self.decay,
             ema_decay: self.ema_decay.unwrap_or(0.0),
@@ -124,6 +125,7 @@ impl TrainArgs {
             clip_norm: self.training.clip_norm,
             schedule,
             loss_weight: self.training.loss_weight,
+            timesteps: self.training.timesteps,
             gate_noise: self.patch.gate_noise(),
             balance: self.patch.balance(),
             patch,
@@ -154,6 +156,7 @@ impl TrainArgs {
             clip_norm: self.training.clip_norm,
             schedule,
             loss_weight: self.training.loss_weight,
+            timesteps: self.training.timesteps,
             backbone: backbone.model.config().clone(),
         }
     }

@@ -15,6 +15,8 @@ enum PositionName {
     Add,
     /// Prompts are extra tokens
     Prepend,
+    /// Each prompt covers all tokens, and their weighted sum is added
+    Mix,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,6 +41,8 @@ enum InitName {
     Zero,
     /// Xavier-uniform
     Random,
+    /// Prompts zero, the gate Xavier-uniform
+    Gate,
 }
 
 /// What a patch is and how it learns.
@@ -53,7 +57,7 @@ pub(super) struct PatchArgs {
     /// How the patch starts [default: zero]
     #[arg(long, value_enum)]
     init: Option<InitName>,
-    /// Prompts a block [default: one a token]
+    /// Prompts a block [default: one a token; 8 with --position mix]
     #[arg(long)]
     prompts: Option<usize>,
     /// Blocks patched, from the first [default: all]
@@ -69,6 +73,9 @@ pub(super) struct GateArgs {
     /// AdamW's learning rate for gate and noise weights [default: 1e-3]
     #[arg(long, value_parser = flags::non_negative)]
     gate_rate: Option<f64>,
+    /// Steps before the gate begins to learn: what it weighs is there by then [default: 0]
+    #[arg(long)]
+    gate_after: Option<u64>,
     /// What makes the mask [default: linear]
     #[arg(long, value_enum)]
     gate: Option<GateName>,
@@ -101,6 +108,10 @@ impl PatchArgs {
         self.gate.gate_rate.unwrap_or(1e-3)
     }
 
+    pub(super) fn gate_after(&self) -> u64 {
+        self.gate.gate_after.unwrap_or(0)
+    }
+
     pub(super) fn gate_noise(&self) -> bool {
         self.gate.gate_noise.unwrap_or(true)
     }
@@ -119,11 +130,17 @@ impl PatchArgs {
 
     /// The patch asked for, on this backbone.
     pub(super) fn config(&self, method: MethodName, backbone: &impl Backbone) -> PatchConfig {
+        let position = match self.position {
+            None | Some(PositionName::Add) => Position::Add,
+            Some(PositionName::Prepend) => Position::Prepend,
+            Some(PositionName::Mix) => Position::Mix,
+        };
+        let (prompts, prompt_tokens) = match position {
+            Position::Add | Position::Prepend => (backbone.num_tokens(), 1),
+            Position::Mix => (8, backbone.num_tokens()),
+        };
         PatchConfig {
-            position: match self.position {
-                None | Some(PositionName::Add) => Position::Add,
-                Some(PositionName::Prepend) => Position::Prepend,
-            },
+            position,
             gate: match (method, self.gate.gate) {
                 (MethodName::PromptTuning, _) => GateKind::None,
                 (_, None | Some(GateName::Linear)) => GateKind::Linear,
@@ -137,8 +154,10 @@ impl PatchArgs {
             init: match self.init {
                 None | Some(InitName::Zero) => Init::Zero,
                 Some(InitName::Random) => Init::Random,
+                Some(InitName::Gate) => Init::Gate,
             },
-            num_prompts: self.prompts.unwrap_or(backbone.num_tokens()),
+            num_prompts: self.prompts.unwrap_or(prompts),
+            prompt_tokens,
             hidden_size: backbone.hidden_size(),
             depth: self.depth.unwrap_or(backbone.depth()),
         }
@@ -189,6 +208,7 @@ impl GateArgs {
     fn first_of_learning(&self) -> Option<&'static str> {
         first_given(&[
             ("--gate-rate", self.gate_rate.is_some()),
+            ("--gate-after", self.gate_after.is_some()),
             ("--gate-input", self.gate_input.is_some()),
             ("--gate-noise", self.gate_noise.is_some()),
             ("--top-k", self.top_k.is_some()),

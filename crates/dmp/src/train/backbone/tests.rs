@@ -22,6 +22,7 @@ fn settings() -> BackboneSettings {
         clip_norm: None,
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::P2 { k: 1.0, gamma: 1.0 },
+        timesteps: Timesteps::Importance,
         backbone: TINY,
     }
 }

@@ -1,6 +1,8 @@
 //! What decides a patch's training.
 
+use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
+use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 use dmp_model::patch::{BalanceLoss, GateKind, PatchConfig};
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,9 @@ pub struct PatchSettings {
     pub prompt_rate: f64,
     /// AdamW's learning rate for the gate and its noise weights.
     pub gate_rate: f64,
+    /// Steps before the gate and its noise weights begin to learn.
+    #[serde(default)]
+    pub gate_after: u64,
     /// Steps of warm-up.
     pub warmup: u64,
     /// What follows the warm-up.
@@ -48,7 +53,11 @@ pub struct PatchSettings {
     pub schedule: BetaSchedule,
     /// Weight of the loss over noise levels.
     pub loss_weight: LossWeight,
+    /// How often each timestep is drawn.
+    #[serde(default)]
+    pub timesteps: Timesteps,
     /// Whether the gate's logits are noisy in training, as in the paper.
+    #[serde(default = "yes")]
     pub gate_noise: bool,
     /// Balance terms.
     pub balance: BalanceLoss,
@@ -56,13 +65,22 @@ pub struct PatchSettings {
     pub patch: PatchConfig,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl PatchSettings {
+    /// The process trained with.
+    pub fn diffusion(&self) -> Diffusion {
+        Diffusion::new(self.schedule, crate::DIFFUSION_STEPS)
+    }
+
     /// What is drawn for each step, for a backbone with this null label and this many classes.
     pub fn draw_plan(&self, null_label: Option<usize>, num_classes: usize) -> DrawPlan {
         DrawPlan {
             seed: self.seed,
             batch: self.batch,
-            diffusion_steps: crate::DIFFUSION_STEPS,
+            timesteps: self.timesteps.over(&self.diffusion()),
             flip: self.flip,
             label_dropout: null_label.map(|null| (self.label_dropout, null)),
             labelled: num_classes > 1,

@@ -1,8 +1,10 @@
 //! A batch in parts has the gradients and the loss of the batch in one.
 
 use dmp_math::schedule::BetaSchedule;
+use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::{StoredType, backbone_bytes, load_backbone};
+use dmp_model::host;
 use dmp_model::patch::{
     BalanceForm, BalanceLoss, GateInput, GateKind, Init, PatchConfig, Position,
 };
@@ -22,6 +24,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
         batch: 7,
         prompt_rate: 0.1,
         gate_rate: 0.1,
+        gate_after: 0,
         warmup: 0,
         decay: Decay::Constant,
         ema_decay: 0.0,
@@ -30,6 +33,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
         clip_norm: None,
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::MinSnr { gamma: 5.0 },
+        timesteps: Timesteps::Importance,
         gate_noise: true,
         balance: BalanceLoss {
             form,
@@ -43,6 +47,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
             top_k: 0.5,
             init: Init::Random,
             num_prompts: 4,
+            prompt_tokens: 1,
             hidden_size: 8,
             depth: 2,
         },
@@ -97,6 +102,26 @@ fn a_batch_in_parts_has_the_gradients_of_the_batch_in_one() {
             assert_close(&summed(trainee.model.patch(), &gradients), &expected);
         }
     }
+}
+
+#[test]
+fn a_gate_stays_as_it_is_until_its_turn() {
+    let settings = PatchSettings {
+        gate_after: 1,
+        ..settings(GateKind::Linear, BalanceForm::Shazeer)
+    };
+    let (mut trainee, batch) = begun(&settings);
+    let weights = |trainee: &PatchTrainee| {
+        let patch = trainee.model.patch();
+        let gate = host::values(patch.gate().unwrap().weight());
+        (host::values(patch.prompts()[0].val()), gate)
+    };
+    let (prompts, gate) = weights(&trainee);
+    trainee.step(0, &batch).unwrap();
+    let (learnt, still) = weights(&trainee);
+    assert!(learnt != prompts && still == gate);
+    trainee.step(1, &batch).unwrap();
+    assert!(weights(&trainee).1 != gate);
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! | [`gelu`] | GELU (tanh) and its derivative |
 //! | [`prompt`] | `x + m ⊙ P` |
 //! | [`matmul`] | matrix products through the `gemm` crate |
+//! | [`profile`] | how long each of these ran |
 //! | [`simd`] | run-time choice of the vector instructions the passes are compiled for |
 
 pub mod attention;
@@ -21,5 +22,6 @@ pub mod conv;
 pub mod gelu;
 pub mod matmul;
 pub mod norm;
+pub mod profile;
 pub mod prompt;
 pub mod simd;

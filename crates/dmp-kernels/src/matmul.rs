@@ -2,6 +2,8 @@
 
 use gemm::{Parallelism, gemm};
 
+use crate::profile::Kernel;
+
 /// A matrix in a slice: `rows × columns`, element (i, j) at `i·row_stride + j·column_stride`.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -48,6 +50,8 @@ impl<'a> View<'a> {
     }
 }
 
+static GEMM: Kernel = Kernel::new("gemm");
+
 /// What becomes of the destination's old values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Store {
@@ -76,31 +80,38 @@ pub fn matmul(
         m == 0 || (m - 1) * row_stride + n <= out.len(),
         "product exceeds its slice"
     );
-    // SAFETY: `View` and the assertion above keep every access inside the slices; `out` is borrowed
-    // mutably and so overlaps neither operand.
-    unsafe {
-        gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            row_stride as isize,
-            store == Store::Add,
-            a.data.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            threads,
-        );
-    }
+    let busy = match threads {
+        Parallelism::None => 1,
+        Parallelism::Rayon(0) => rayon::current_num_threads(),
+        Parallelism::Rayon(count) => count,
+    };
+    GEMM.time(busy, || {
+        // SAFETY: `View` and the assertion above keep every access inside the slices; `out` is borrowed
+        // mutably and so overlaps neither operand.
+        unsafe {
+            gemm(
+                m,
+                n,
+                k,
+                out.as_mut_ptr(),
+                1,
+                row_stride as isize,
+                store == Store::Add,
+                a.data.as_ptr(),
+                a.column_stride as isize,
+                a.row_stride as isize,
+                b.data.as_ptr(),
+                b.column_stride as isize,
+                b.row_stride as isize,
+                1.0,
+                scale,
+                false,
+                false,
+                false,
+                threads,
+            );
+        }
+    });
 }
 
 #[cfg(test)]

@@ -24,15 +24,20 @@ macro_rules! vectorised {
                 fn avx2($($arg: $type),*) $(-> $ret)? {
                     portable($($arg),*)
                 }
-                match $crate::simd::level() {
+                static KERNEL: $crate::profile::Kernel = $crate::profile::Kernel::new(stringify!($name));
+                KERNEL.time(1, move || match $crate::simd::level() {
                     // SAFETY: the CPU has the features the function is compiled for.
-                    $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
-                    $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::simd::Level::Portable => {}
-                }
+                    $crate::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
+                    $crate::simd::Level::Portable => portable($($arg),*),
+                })
             }
-            portable($($arg),*)
+            #[cfg(not(target_arch = "x86_64"))]
+            {
+                static KERNEL: $crate::profile::Kernel = $crate::profile::Kernel::new(stringify!($name));
+                KERNEL.time(1, move || portable($($arg),*))
+            }
         }
     };
 }

@@ -9,6 +9,7 @@ use dmp_math::seed::{Purpose, stream};
 use dmp_model::checkpoint::{BackboneFile, collect, fingerprint};
 use dmp_model::denoiser::Denoiser;
 use dmp_model::dit::{Dit, DitConfig, public_key};
+use dmp_model::fused::profile::{self, Spent};
 use dmp_model::patch::{BalanceLoss, Patch, PatchConfig};
 use dmp_model::patched::Patched;
 
@@ -27,6 +28,32 @@ pub struct Bench {
     pub batch: usize,
     /// Runs that count; the median is given.
     pub reps: usize,
+}
+
+/// What the kernels took of some training steps.
+pub struct Profile {
+    /// Each kernel's, the longest first.
+    pub kernels: Vec<Spent>,
+    /// Steps.
+    pub steps: usize,
+    /// Time of all threads, busy or not.
+    pub seconds: f64,
+}
+
+impl Profile {
+    /// Name, calls a step, seconds a step and share of all threads' time, of each kernel and of what is none.
+    pub fn rows(&self) -> Vec<(&'static str, Option<f64>, f64, f64)> {
+        let steps = self.steps.max(1) as f64;
+        let in_kernels: f64 = self.kernels.iter().map(|k| k.time.as_secs_f64()).sum();
+        let kernels = self.kernels.iter().map(|k| {
+            let seconds = k.time.as_secs_f64();
+            (k.kernel, Some(k.calls as f64 / steps), seconds)
+        });
+        kernels
+            .chain([("elsewhere", None, (self.seconds - in_kernels).max(0.0))])
+            .map(|(name, calls, seconds)| (name, calls, seconds / steps, seconds / self.seconds))
+            .collect()
+    }
 }
 
 impl Bench {
@@ -57,6 +84,29 @@ impl Bench {
 
     /// Median seconds of a training step of the paper's patch: forward, backward to prompts and gate, AdamW.
     pub fn step(&self, device: &Device) -> Result<f64> {
+        let step = self.stepper(device)?;
+        self.median(step)
+    }
+
+    /// What the kernels take of such steps.
+    pub fn profile(&self, device: &Device) -> Result<Profile> {
+        let mut step = self.stepper(device)?;
+        (0..WARM_UP).try_for_each(|_| step())?;
+        profile::start();
+        let since = Instant::now();
+        let done = (0..self.reps).try_for_each(|_| step());
+        let wall = since.elapsed();
+        let kernels = profile::stop();
+        done?;
+        Ok(Profile {
+            kernels,
+            steps: self.reps,
+            seconds: wall.as_secs_f64() * rayon::current_num_threads() as f64,
+        })
+    }
+
+    /// A training step, each time another batch.
+    fn stepper(&self, device: &Device) -> Result<impl FnMut() -> Result<()> + use<>> {
         let model = Dit::init(&self.config, 0, &device.clone().autodiff()).no_grad();
         let backbone = BackboneFile {
             fingerprint: fingerprint(&collect(&model, public_key)),
@@ -67,7 +117,7 @@ impl Bench {
         let draws = settings.draw_plan(backbone.model.null_label(), self.config.num_classes);
         let mut trainee = PatchTrainee::new(&settings, backbone, None, device)?;
         let mut batches = Prefetch::start(draws, self.images()?, 0..u64::MAX)?.enumerate();
-        self.median(|| {
+        Ok(move || {
             if let Some((step, batch)) = batches.next() {
                 trainee.step(step as u64, &batch)?;
             }

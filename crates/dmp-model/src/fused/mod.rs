@@ -9,6 +9,8 @@ mod flex;
 mod norm;
 mod prompt;
 
+pub use dmp_kernels::profile;
+
 pub use conv::{conv_relu, conv_relu_reference};
 
 use burn::backend::tensor::FloatTensor;

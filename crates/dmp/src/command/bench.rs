@@ -6,10 +6,11 @@ use clap::Args;
 use dmp_model::dit::{DitConfig, Preset};
 use serde_json::json;
 
-use crate::bench::{Bench, peak_memory};
+use crate::bench::{Bench, Profile, peak_memory};
 use crate::flags;
 use crate::models::open_backbone;
 use crate::output::say;
+use crate::report::table::{Column, Table};
 
 /// Time a forward pass and a training step of a patched model
 #[derive(Debug, Args)]
@@ -30,6 +31,9 @@ pub struct BenchArgs {
     /// Runs that count; medians are printed
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..))]
     reps: u64,
+    /// Say what each kernel takes of a step, over all threads
+    #[arg(long)]
+    profile: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -50,9 +54,10 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     };
     let forward = bench.forward(device)?;
     let step = bench.step(device)?;
+    let profile = args.profile.then(|| bench.profile(device)).transpose()?;
     let images = |seconds: f64| bench.batch as f64 / seconds;
     if args.json {
-        let object = json!({
+        let mut object = json!({
             "backbone": args.backbone,
             "hidden": bench.config.hidden_size,
             "depth": bench.config.depth,
@@ -65,6 +70,12 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             "step_s": step,
             "peak_memory_bytes": peak_memory(),
         });
+        if let Some(profile) = &profile {
+            let rows = profile.rows().into_iter().map(|(kernel, calls, seconds, share)| {
+                json!({"kernel": kernel, "calls": calls, "thread_seconds": seconds, "share": share})
+            });
+            object["profile"] = rows.collect();
+        }
         say(format_args!("{object:#}"))?;
         return Ok(());
     }
@@ -79,7 +90,31 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     if let Some(bytes) = peak_memory() {
         say(format_args!("peak memory: {:.0} MB", bytes as f64 / 1e6))?;
     }
+    if let Some(profile) = &profile {
+        say(format_args!("\n{}", table(profile).to_string().trim_end()))?;
+    }
     Ok(())
+}
+
+/// Of a training step.
+fn table(profile: &Profile) -> Table {
+    let columns = [
+        Column::text("kernel"),
+        Column::number("calls"),
+        Column::number("thread ms"),
+        Column::number("share"),
+    ];
+    profile.rows().into_iter().fold(
+        Table::new(columns),
+        |table, (kernel, calls, seconds, share)| {
+            table.row([
+                kernel.to_owned(),
+                calls.map(|calls| format!("{calls:.0}")).unwrap_or_default(),
+                format!("{:.2}", 1e3 * seconds),
+                format!("{:.1} %", 100.0 * share),
+            ])
+        },
+    )
 }
 
 fn config(args: &BenchArgs, device: &Device) -> Result<DitConfig> {

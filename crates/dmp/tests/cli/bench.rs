@@ -9,7 +9,7 @@ fn times_a_model_and_says_what_was_timed() {
     let bench = Bench::new();
     let model = bench.str("base");
     let printed = ok(&format!(
-        "bench --backbone {model} --batch 3 --reps 1 --threads 2 --json"
+        "bench --backbone {model} --batch 3 --reps 1 --threads 2 --json --profile"
     ));
     let figures: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(
@@ -19,6 +19,15 @@ fn times_a_model_and_says_what_was_timed() {
     for key in ["forward_s", "step_s"] {
         assert!(figures[key].as_f64().unwrap() > 0.0, "{key}: {printed}");
     }
+    let kernels = figures["profile"].as_array().unwrap();
+    let share = |row: &Value| row["share"].as_f64().unwrap();
+    let sum: f64 = kernels.iter().map(share).sum();
+    assert!(
+        kernels
+            .iter()
+            .any(|row| row["kernel"] == "gemm" && share(row) > 0.0)
+    );
+    assert!((sum - 1.0).abs() < 1e-6, "{printed}");
     let error = refused("bench --backbone dit-q-2");
     assert!(error.contains("dit-q-2"), "{error}");
 }

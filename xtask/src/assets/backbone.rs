@@ -19,8 +19,9 @@ pub struct Stage {
 
 /// The stages in their order. The first is `dmp pretrain --out RUN`, the others `dmp train --method full --model BEFORE
 /// --out RUN/folder`. The second's rate turned out too low to get far soon; the third's gets far, and hides it under the
-/// noise of its steps; the last, a quarter of all steps, has the rate of full fine-tuning.
-pub const STAGES: [Stage; 4] = [
+/// noise of its steps. The fifth takes a high rate down to nothing with less noise in its gradients; the sixth, a quarter of
+/// all steps, shows what more of it brings.
+pub const STAGES: [Stage; 6] = [
     Stage {
         folder: "",
         steps: 30_000,
@@ -41,6 +42,16 @@ pub const STAGES: [Stage; 4] = [
         folder: "fourth",
         steps: 25_000,
         settings: "--learning-rate 1e-4 --decay constant --ema-decay 0.9995 --seed 3 --keep-every 1000",
+    },
+    Stage {
+        folder: "fifth",
+        steps: 18_000,
+        settings: "--timesteps importance --learning-rate 5e-4 --decay cosine --ema-decay 0.999 --seed 4 --keep-every 1000",
+    },
+    Stage {
+        folder: "sixth",
+        steps: 40_000,
+        settings: "--timesteps importance --learning-rate 1e-5 --decay constant --ema-decay 0.9995 --seed 5 --keep-every 1000",
     },
 ];
 

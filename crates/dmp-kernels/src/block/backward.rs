@@ -142,7 +142,7 @@ impl Pass<'_> {
             rows * hidden,
             rows * hidden,
             rows * 3 * d,
-            2 * self.shape.attention().scratch(),
+            self.shape.attention().backward_scratch(),
         ];
         with_scratch(lengths, |[branch, u, wide, activated, dqkv, scores]| {
             self.mlp_branch(&mut group, sums.as_deref_mut(), branch, u, wide, activated);

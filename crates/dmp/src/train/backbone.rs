@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rate::{Decay, RateSchedule};
 use super::record::record;
-use super::{Session, read};
+use super::{Session, is_default, read};
 use crate::output::write_atomic;
 use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
 
@@ -65,7 +65,7 @@ pub struct BackboneSettings {
     /// Weight of the loss over noise levels.
     pub loss_weight: LossWeight,
     /// How often each timestep is drawn.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timesteps: Timesteps,
     /// The network.
     pub backbone: DitConfig,

@@ -19,6 +19,12 @@ pub use patch::{PatchSettings, PatchTrainee, train_patch};
 pub use rate::{Decay, RateSchedule};
 pub use session::{Cadence, Session};
 
+/// Whether a setting is what it is where nothing is said: such are not written, so that runs begun before there was one go
+/// on.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// A file of a checkpoint.
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| {

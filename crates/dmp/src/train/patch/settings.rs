@@ -8,7 +8,7 @@ use dmp_model::patch::{BalanceLoss, GateKind, PatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::run::DrawPlan;
-use crate::train::Decay;
+use crate::train::{Decay, is_default};
 
 /// Everything that decides what a patch's training does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct PatchSettings {
     /// AdamW's learning rate for the gate and its noise weights.
     pub gate_rate: f64,
     /// Steps before the gate and its noise weights begin to learn.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub gate_after: u64,
     /// Steps of warm-up.
     pub warmup: u64,
@@ -54,7 +54,7 @@ pub struct PatchSettings {
     /// Weight of the loss over noise levels.
     pub loss_weight: LossWeight,
     /// How often each timestep is drawn.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timesteps: Timesteps,
     /// Whether the gate's logits are noisy in training, as in the paper.
     #[serde(default = "yes")]

@@ -1,37 +1,23 @@
-//! Multi-head self-attention of one image, from its packed `qkv` rows `[N, 3·D]` (q, k, v; heads side by
-//! side inside each). Scores are one head at a time, `[N, N]`; the backward pass makes them anew.
+//! Attention through the `gemm` crate, on any CPU. Scores are one head at a time, `[N, N]`.
 
 use gemm::Parallelism;
 
+use super::AttentionShape;
 use crate::matmul::{Store, View, matmul};
 use crate::simd::{exp, max, sum2};
 use crate::vectorised;
 
-/// Sizes of one image's attention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttentionShape {
-    /// Tokens N.
-    pub tokens: usize,
-    /// Heads H; divides the width.
-    pub heads: usize,
-    /// Width D.
-    pub width: usize,
+/// Scores of a head.
+pub(super) fn scratch(shape: &AttentionShape) -> usize {
+    shape.tokens * shape.tokens
+}
+
+/// Scores of a head and their gradients.
+pub(super) fn backward_scratch(shape: &AttentionShape) -> usize {
+    2 * shape.tokens * shape.tokens
 }
 
 impl AttentionShape {
-    fn head(&self) -> usize {
-        self.width / self.heads
-    }
-
-    fn scale(&self) -> f32 {
-        1.0 / (self.head() as f32).sqrt()
-    }
-
-    /// Scores a head needs as scratch; the backward pass needs twice as many.
-    pub fn scratch(&self) -> usize {
-        self.tokens * self.tokens
-    }
-
     /// Part 0 (q), 1 (k) or 2 (v) of head `h`, `[N, head]`.
     fn part<'a>(&self, qkv: &'a [f32], part: usize, h: usize) -> View<'a> {
         View::strided(
@@ -43,8 +29,8 @@ impl AttentionShape {
     }
 }
 
-/// `out` `[N, D]` ← attention; `scores` is scratch of [`AttentionShape::scratch`].
-pub fn attention(shape: AttentionShape, qkv: &[f32], out: &mut [f32], scores: &mut [f32]) {
+/// See [`super::attention`].
+pub(super) fn attention(shape: AttentionShape, qkv: &[f32], out: &mut [f32], scores: &mut [f32]) {
     let (n, d) = (shape.tokens, shape.width);
     for h in 0..shape.heads {
         probabilities(shape, qkv, h, scores);
@@ -61,9 +47,8 @@ pub fn attention(shape: AttentionShape, qkv: &[f32], out: &mut [f32], scores: &m
     }
 }
 
-/// `dqkv` `[N, 3·D]` ← gradient of the packed input, given `dout` `[N, D]`; `scratch` is twice
-/// [`AttentionShape::scratch`].
-pub fn attention_backward(
+/// See [`super::attention_backward`].
+pub(super) fn attention_backward(
     shape: AttentionShape,
     qkv: &[f32],
     dout: &[f32],
@@ -71,7 +56,7 @@ pub fn attention_backward(
     scratch: &mut [f32],
 ) {
     let (n, d, head) = (shape.tokens, shape.width, shape.head());
-    let (p, ds) = scratch.split_at_mut(shape.scratch());
+    let (p, ds) = scratch.split_at_mut(n * n);
     let ds = &mut ds[..n * n];
     for h in 0..shape.heads {
         probabilities(shape, qkv, h, p);

@@ -10,7 +10,14 @@ const CUBIC: f32 = 0.044_715;
 /// σ(2√(2/π)(x + 0.044715x³)).
 #[inline(always)]
 fn share(x: f32) -> f32 {
-    sigmoid(TWO_SQRT_2_OVER_PI * x * (1.0 + CUBIC * x * x))
+    sigmoid(TWO_SQRT_2_OVER_PI * x * (CUBIC * x).mul_add(x, 1.0))
+}
+
+/// The derivative at `x`, of which `s` is the [`share`].
+#[inline(always)]
+fn slope(x: f32, s: f32) -> f32 {
+    let inner = TWO_SQRT_2_OVER_PI * (3.0 * CUBIC * x).mul_add(x, 1.0);
+    (x * s * (1.0 - s)).mul_add(inner, s)
 }
 
 vectorised! {
@@ -30,8 +37,7 @@ vectorised! {
     pub fn gelu_backward(pre: &[f32], gradient: &mut [f32]) {
         for (&x, g) in pre.iter().zip(gradient) {
             let s = share(x);
-            let slope = TWO_SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
-            *g *= s + x * s * (1.0 - s) * slope;
+            *g *= slope(x, s);
         }
     }
 }
@@ -41,9 +47,8 @@ vectorised! {
     pub fn gelu_with_backward(pre: &[f32], out: &mut [f32], gradient: &mut [f32]) {
         for ((&x, y), g) in pre.iter().zip(out).zip(gradient) {
             let s = share(x);
-            let slope = TWO_SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
             *y = x * s;
-            *g *= s + x * s * (1.0 - s) * slope;
+            *g *= slope(x, s);
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::arch::x86_64::*;
 
-/// Columns of a panel: four vectors.
-pub(super) const PANEL: usize = 64;
+use super::pack::PANEL;
 
 /// The left factor: element (i, k) at `i·row + k·column`.
 #[derive(Clone, Copy)]
@@ -222,31 +221,6 @@ impl Tiles {
                     _mm512_mask_storeu_ps(out, lanes, _mm512_fmadd_ps(scale, sum, before));
                 }
             }
-        }
-    }
-}
-
-/// Values that [`pack`] writes for `n` rows of `width`.
-pub(super) fn panels(n: usize, width: usize) -> usize {
-    n.div_ceil(PANEL) * PANEL * width
-}
-
-/// `n` rows of `width`, `stride` apart, transposed into panels `[width, PANEL]`, with zeros in the rest of the last vector.
-pub(super) fn pack(rows: &[f32], stride: usize, n: usize, width: usize, out: &mut [f32]) {
-    let panels = out.chunks_exact_mut(PANEL * width);
-    for (panel, first) in panels.zip((0..n).step_by(PANEL)) {
-        let filled = PANEL.min(n - first);
-        for (column, row) in rows[first * stride..]
-            .chunks(stride)
-            .take(filled)
-            .enumerate()
-        {
-            for (out, &value) in panel.chunks_exact_mut(PANEL).zip(&row[..width]) {
-                out[column] = value;
-            }
-        }
-        for out in panel.chunks_exact_mut(PANEL) {
-            out[filled..filled.next_multiple_of(16)].fill(0.0);
         }
     }
 }

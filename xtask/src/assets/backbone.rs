@@ -19,7 +19,7 @@ pub struct Stage {
 
 /// The stages in their order. The first is `dmp pretrain --out RUN`, the others `dmp train --method full --model BEFORE
 /// --out RUN/folder`. The second's rate turned out too low to get far soon; the third's gets far, and hides it under the
-/// noise of its steps. The fifth takes a high rate down to nothing with less noise in its gradients; the sixth, a quarter of
+/// noise of its steps. The fifth (which began with the fourth's weights as they were embedded, rounded to f16) takes a high rate down to nothing with less noise in its gradients; the sixth, a quarter of
 /// all steps, shows what more of it brings.
 pub const STAGES: [Stage; 6] = [
     Stage {
@@ -92,16 +92,25 @@ impl Stage {
     }
 }
 
-/// Trains the backbone in the run directory `run`, or goes on with what is there, and gives the asset's bytes.
+/// Trains the backbone in the run directory `run`, or goes on with what is there, and gives the asset's bytes. What came
+/// before the last stage that has ended is not asked for.
 pub fn build(run: &Path) -> Result<Vec<u8>> {
-    let mut before: Option<PathBuf> = None;
-    for stage in &STAGES {
+    let ended = STAGES
+        .iter()
+        .rposition(|stage| result(&stage.path(run)).exists());
+    let mut before = ended.map(|stage| STAGES[stage].path(run));
+    for stage in &STAGES[ended.map_or(0, |stage| stage + 1)..] {
         execute(&stage.command(run, before.as_deref())?)?;
         before = Some(stage.path(run));
     }
-    let path = before.context("no stages")?.join("backbone.safetensors");
+    let path = result(&before.context("no stages")?);
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(TensorFile::from_bytes(&bytes)?.to_bytes(StoredType::F16)?)
+}
+
+/// What a stage leaves in its run directory when it ends.
+fn result(stage: &Path) -> PathBuf {
+    stage.join("backbone.safetensors")
 }
 
 fn execute(cli: &Cli) -> Result<()> {
@@ -130,6 +139,6 @@ mod tests {
             }
             before = Some(stage.path(run));
         }
-        assert_eq!(before.unwrap(), Path::new("x/fourth"));
+        assert_eq!(before.unwrap(), Path::new("x/sixth"));
     }
 }

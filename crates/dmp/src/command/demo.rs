@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
+use dmp_math::timesteps::Timesteps;
 use dmp_model::patch::{BalanceLoss, PatchConfig};
 
 use crate::data::Dataset;
@@ -113,7 +114,7 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// The demo's training: the paper's patch, with rates for minutes instead of days (see docs/results.md).
+/// The demo's training: the paper's patch, with rates for minutes instead of days and timesteps by importance (see docs/results.md).
 fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSettings> {
     let backbone = open_backbone("demo", device)?;
     let config = backbone.model.config();
@@ -137,7 +138,7 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         clip_norm: None,
         schedule: schedule_of(backbone.schedule, None)?,
         loss_weight: Default::default(),
-        timesteps: Default::default(),
+        timesteps: Timesteps::Importance,
         gate_noise: true,
         balance: BalanceLoss {
             importance: 0.01,

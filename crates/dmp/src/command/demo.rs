@@ -35,7 +35,7 @@ pub struct DemoArgs {
     #[arg(long, default_value = "dmp-demo")]
     out: PathBuf,
     /// Steps of training
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Images measured, of the bare and of the patched model each
     #[arg(long, default_value_t = 1000)]
@@ -125,8 +125,8 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         data_sha256: data.fingerprint(),
         seed: args.seed,
         steps: args.steps,
-        batch: 128,
-        prompt_rate: 0.1,
+        batch: 512,
+        prompt_rate: 0.3,
         gate_rate: 1e-3,
         gate_after: 0,
         warmup: 0,

@@ -3,7 +3,7 @@
 #
 #   scripts/bench/compare.sh [ROUNDS]      default: 3 rounds of DiT-B/2's blocks, batch 4
 #
-# PYTHON names an interpreter with torch; DMP the binary; BACKBONE, TOKENS and BATCH the shape; DTYPE PyTorch's type.
+# PYTHON names an interpreter with torch; DMP the binary; BACKBONE, TOKENS and BATCH the shape; DTYPE the number type of both, f32 or bf16 (PyTorch's autocast).
 set -euo pipefail
 rounds=${1:-3}
 dmp=${DMP:-target/release/dmp} python=${PYTHON:-python3}
@@ -23,7 +23,7 @@ median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for round in $(seq "$rounds"); do
-    "$dmp" bench --backbone "$backbone" --tokens "$tokens" --batch "$batch" --json >"$work/ours-$round"
+    "$dmp" bench --backbone "$backbone" --tokens "$tokens" --batch "$batch" --dtype "$dtype" --json >"$work/ours-$round"
     # shellcheck disable=SC2086
     "$python" "$here/pytorch_dit.py" $shape --tokens "$tokens" --batch "$batch" --dtype "$dtype" >"$work/theirs-$round"
 done
@@ -31,5 +31,5 @@ for key in forward_s step_s; do
     ours=$(cat "$work"/ours-* | figure $key | median)
     theirs=$(cat "$work"/theirs-* | figure $key | median)
     awk -v key=$key -v a="$ours" -v b="$theirs" -v t="$dtype" \
-        'BEGIN { printf "%-10s dmp f32 %.4f  PyTorch %s %.4f  PyTorch/dmp %.2f\n", key, a, t, b, b / a }'
+        'BEGIN { printf "%-10s %s: dmp %.4f  PyTorch %.4f  PyTorch/dmp %.2f\n", key, t, a, b, b / a }'
 done

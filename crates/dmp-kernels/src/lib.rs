@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`block`] | a whole DiT block, forward and backward |
 //! | [`attention`] | softmax(QKᵀ/√d)·V of one image, forward and backward |
+//! | [`bf16`] | products with frozen weights, packed once in bf16 |
 //! | [`conv`] | convolution, bias and ReLU, forward only |
 //! | [`norm`] | LayerNorm and adaLN modulation |
 //! | [`gelu`] | GELU (tanh) and its derivative |
@@ -17,6 +18,7 @@
 //! | [`simd`] | run-time choice of the vector instructions the passes are compiled for |
 
 pub mod attention;
+pub mod bf16;
 pub mod block;
 pub mod conv;
 pub mod gelu;

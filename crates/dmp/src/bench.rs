@@ -20,10 +20,30 @@ use crate::train::{Decay, PatchSettings, PatchTrainee};
 /// Runs before the first one that counts.
 const WARM_UP: usize = 2;
 
+/// What the blocks' products are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Dtype {
+    /// f32 throughout
+    F32,
+    /// Frozen weights and what they are multiplied with in bf16, sums in f32
+    Bf16,
+}
+
+impl Dtype {
+    /// Makes a network compute in it.
+    fn apply(self, model: &mut Dit) {
+        if self == Self::Bf16 {
+            model.freeze_in_bf16();
+        }
+    }
+}
+
 /// What is timed.
 pub struct Bench {
     /// The backbone.
     pub config: DitConfig,
+    /// Number type of the backbone's products.
+    pub dtype: Dtype,
     /// Images at a time.
     pub batch: usize,
     /// Runs that count; the median is given.
@@ -61,10 +81,9 @@ impl Bench {
     /// as in sampling.
     pub fn forward(&self, device: &Device) -> Result<f64> {
         let workers = Workers::new()?;
-        let model = Patched::new(
-            Dit::init(&self.config, 0, device),
-            Patch::zeroed(&self.patch(), device),
-        )?;
+        let mut backbone = Dit::init(&self.config, 0, device);
+        self.dtype.apply(&mut backbone);
+        let model = Patched::new(backbone, Patch::zeroed(&self.patch(), device))?;
         let share = self.batch.div_ceil(workers.count());
         let parts: Vec<Tensor<4>> = (0..self.batch)
             .step_by(share)
@@ -107,7 +126,8 @@ impl Bench {
 
     /// A training step, each time another batch.
     fn stepper(&self, device: &Device) -> Result<impl FnMut() -> Result<()> + use<>> {
-        let model = Dit::init(&self.config, 0, &device.clone().autodiff()).no_grad();
+        let mut model = Dit::init(&self.config, 0, &device.clone().autodiff()).no_grad();
+        self.dtype.apply(&mut model);
         let backbone = BackboneFile {
             fingerprint: fingerprint(&collect(&model, public_key)),
             model,

@@ -3,7 +3,7 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::linear::{add_weight, backward_linear};
+use super::linear::add_weight;
 use super::scratch::with_scratch;
 use super::{BlockShape, BlockWeights, Gradients, Modulation, Saved, Wanted, WeightGradients};
 use crate::attention::attention_backward;
@@ -173,12 +173,13 @@ impl Pass<'_> {
             let f = &self.saved.mlp_branch[group.first * self.shape.tokens * d..];
             self.add_gate_gradient(dmodulation, 5, dout, f);
         }
-        backward_linear(branch, d, self.weights.fc2, hidden, da, self.threads);
+        let threads = self.threads;
+        self.weights.fc2.backward(branch, [hidden, d], da, threads);
         match sums {
             Some(_) => gelu_with_backward(pre, activated, da),
             None => gelu_backward(pre, da),
         }
-        backward_linear(da, hidden, self.weights.fc1, d, u, self.threads);
+        self.weights.fc1.backward(da, [d, hidden], u, threads);
         self.through_norm(group, middle, u, 3, |m| (m.shift_mlp, m.scale_mlp));
         if let Some(sums) = sums {
             let (weight, bias) = (&mut sums.fc2, &mut sums.fc2_bias);
@@ -223,7 +224,8 @@ impl Pass<'_> {
             let p = &self.saved.attention_branch[group.first * self.shape.tokens * d..];
             self.add_gate_gradient(dmodulation, 2, group.dx, p);
         }
-        backward_linear(branch, d, self.weights.proj, d, u, self.threads);
+        let threads = self.threads;
+        self.weights.proj.backward(branch, [d, d], u, threads);
         let image = self.shape.tokens * d;
         for ((qkv, dmixed), dqkv) in qkv
             .chunks(3 * image)
@@ -232,7 +234,7 @@ impl Pass<'_> {
         {
             attention_backward(self.shape.attention(), qkv, dmixed, dqkv, scores);
         }
-        backward_linear(dqkv, 3 * d, self.weights.qkv, d, u, self.threads);
+        self.weights.qkv.backward(dqkv, [d, 3 * d], u, threads);
         self.through_norm(group, x, u, 0, |m| (m.shift_msa, m.scale_msa));
         if let Some(sums) = sums {
             let (weight, bias) = (&mut sums.proj, &mut sums.proj_bias);

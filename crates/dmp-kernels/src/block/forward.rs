@@ -7,7 +7,6 @@ use super::scratch::{give, take, with_scratch};
 use super::{BlockShape, BlockWeights, Modulation};
 use crate::attention::attention;
 use crate::gelu::bias_gelu;
-use crate::matmul::{Store, View, matmul};
 use crate::norm::{add_bias, gated_residual, norm_modulate};
 
 /// What the backward pass needs of the forward pass, besides input and modulation.
@@ -191,7 +190,6 @@ fn run(shape: &BlockShape, weights: &BlockWeights<'_>, group: Group<'_>, threads
                 shape,
                 weights,
                 modulation: group.modulation,
-                rows,
                 threads,
             };
             pass.attention_branch(
@@ -213,7 +211,6 @@ struct Pass<'a> {
     shape: &'a BlockShape,
     weights: &'a BlockWeights<'a>,
     modulation: &'a [f32],
-    rows: usize,
     threads: Parallelism,
 }
 
@@ -237,12 +234,14 @@ impl Pass<'_> {
         {
             norm_modulate(x, m.shift_msa, m.scale_msa, u);
         }
-        self.linear(u, d, self.weights.qkv, 3 * d, qkv);
+        self.weights.qkv.forward(u, [d, 3 * d], qkv, self.threads);
         add_bias(qkv, self.weights.qkv_bias);
         for (qkv, mixed) in qkv.chunks(3 * image).zip(mixed.chunks_mut(image)) {
             attention(self.shape.attention(), qkv, mixed, scores);
         }
-        self.linear(mixed, d, self.weights.proj, d, branch);
+        self.weights
+            .proj
+            .forward(mixed, [d, d], branch, self.threads);
         for (((x, branch), out), m) in x
             .chunks(image)
             .zip(branch.chunks_mut(image))
@@ -274,9 +273,11 @@ impl Pass<'_> {
         {
             norm_modulate(x, m.shift_mlp, m.scale_mlp, u);
         }
-        self.linear(u, d, self.weights.fc1, hidden, pre);
+        self.weights.fc1.forward(u, [d, hidden], pre, self.threads);
         bias_gelu(pre, self.weights.fc1_bias, activated);
-        self.linear(activated, hidden, self.weights.fc2, d, branch);
+        self.weights
+            .fc2
+            .forward(activated, [hidden, d], branch, self.threads);
         for (((x, branch), out), m) in x
             .chunks(image)
             .zip(branch.chunks_mut(image))
@@ -285,22 +286,6 @@ impl Pass<'_> {
         {
             gated_residual(x, branch, self.weights.fc2_bias, m.gate_mlp, out);
         }
-    }
-
-    /// `out` `[rows, outputs]` ← `input` `[rows, inputs]` · `weight`.
-    fn linear(
-        &self,
-        input: &[f32],
-        inputs: usize,
-        weight: &[f32],
-        outputs: usize,
-        out: &mut [f32],
-    ) {
-        let (input, weight) = (
-            View::new(input, self.rows, inputs),
-            View::new(weight, inputs, outputs),
-        );
-        matmul(out, outputs, Store::Set, 1.0, input, weight, self.threads);
     }
 
     fn modulations(&self) -> impl Iterator<Item = Modulation<'_>> {

@@ -1,30 +1,9 @@
-//! The linear maps of a block, backward. Weights are row-major `[inputs, outputs]`.
+//! The gradients of a block's linear maps.
 
 use gemm::Parallelism;
 
 use crate::matmul::{Store, View, matmul};
 use crate::norm::add_column_sums;
-
-/// `out` `[rows, inputs]` ← `gradient` `[rows, outputs]` · `weight`ᵀ.
-pub(super) fn backward_linear(
-    gradient: &[f32],
-    outputs: usize,
-    weight: &[f32],
-    inputs: usize,
-    out: &mut [f32],
-    threads: Parallelism,
-) {
-    let rows = gradient.len() / outputs;
-    matmul(
-        out,
-        inputs,
-        Store::Set,
-        1.0,
-        View::new(gradient, rows, outputs),
-        View::new(weight, inputs, outputs).t(),
-        threads,
-    );
-}
 
 /// `weight += input`ᵀ`·gradient`, `bias += Σ_rows gradient`.
 pub(super) fn add_weight(

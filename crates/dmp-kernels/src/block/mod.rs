@@ -12,12 +12,14 @@ mod forward;
 mod grads;
 mod linear;
 mod scratch;
+mod weight;
 
 use gemm::Parallelism;
 
 pub use backward::block_backward;
 pub use forward::{Saved, block_forward};
 pub use grads::{Gradients, Wanted, WeightGradients};
+pub use weight::Weight;
 
 use crate::attention::AttentionShape;
 
@@ -36,23 +38,23 @@ pub struct BlockShape {
     pub hidden: usize,
 }
 
-/// A block's weights, row-major `[in, out]`.
+/// A block's weights, `[in, out]`.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockWeights<'a> {
     /// `[D, 3·D]`.
-    pub qkv: &'a [f32],
+    pub qkv: Weight<'a>,
     /// `[3·D]`.
     pub qkv_bias: &'a [f32],
     /// `[D, D]`.
-    pub proj: &'a [f32],
+    pub proj: Weight<'a>,
     /// `[D]`.
     pub proj_bias: &'a [f32],
     /// `[D, hidden]`.
-    pub fc1: &'a [f32],
+    pub fc1: Weight<'a>,
     /// `[hidden]`.
     pub fc1_bias: &'a [f32],
     /// `[hidden, D]`.
-    pub fc2: &'a [f32],
+    pub fc2: Weight<'a>,
     /// `[D]`.
     pub fc2_bias: &'a [f32],
 }
@@ -107,18 +109,15 @@ impl BlockShape {
         for tensor in tensors {
             assert_eq!(tensor.len(), self.len(), "tensor of [B, N, D]");
         }
-        let lengths = [
-            (weights.qkv, 3 * d * d),
-            (weights.qkv_bias, 3 * d),
-            (weights.proj, d * d),
-            (weights.proj_bias, d),
-            (weights.fc1, d * hidden),
-            (weights.fc1_bias, hidden),
-            (weights.fc2, hidden * d),
-            (weights.fc2_bias, d),
+        let maps = [
+            (weights.qkv, weights.qkv_bias, [d, 3 * d]),
+            (weights.proj, weights.proj_bias, [d, d]),
+            (weights.fc1, weights.fc1_bias, [d, hidden]),
+            (weights.fc2, weights.fc2_bias, [hidden, d]),
         ];
-        for (weight, length) in lengths {
-            assert_eq!(weight.len(), length, "weight");
+        for (weight, bias, shape) in maps {
+            assert!(weight.fits(shape), "weight");
+            assert_eq!(bias.len(), shape[1], "bias");
         }
     }
 

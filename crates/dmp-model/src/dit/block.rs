@@ -7,7 +7,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, activation::gelu_approximate};
 
 use super::{DitConfig, linear};
-use crate::fused::{self, BlockTensors};
+use crate::fused::{self, BlockTensors, FrozenBlock};
 use crate::init::Initializer;
 
 /// LayerNorm's ε in the original DiT.
@@ -19,6 +19,8 @@ pub struct DitBlock {
     attn: Attention,
     mlp: Mlp,
     adaln_modulation_1: Linear,
+    #[module(skip)]
+    frozen: Option<FrozenBlock>,
 }
 
 #[derive(Module, Debug)]
@@ -84,6 +86,7 @@ impl DitBlock {
                 fc2: linear_zeros(hidden, d, device),
             },
             adaln_modulation_1: linear_zeros(d, 6 * d, device),
+            frozen: None,
         }
     }
 
@@ -98,6 +101,11 @@ impl DitBlock {
         }
     }
 
+    /// From now on products are in bf16, with the weights as they are now.
+    pub fn freeze_in_bf16(&mut self) {
+        self.frozen = self.tensors().map(FrozenBlock::new);
+    }
+
     /// tokens `[B, N, D]`, SiLU of the conditioning `[B, D]` → tokens `[B, N, D]`.
     pub fn forward(&self, x: Tensor<3>, activated: Tensor<2>) -> Tensor<3> {
         let modulation = self.adaln_modulation_1.forward(activated);
@@ -108,7 +116,7 @@ impl DitBlock {
     pub fn modulated(&self, x: Tensor<3>, modulation: Tensor<2>) -> Tensor<3> {
         match self.tensors() {
             Some(weights) if fused::available(&x.device()) => {
-                fused::dit_block(x, modulation, weights, self.attn.heads)
+                fused::dit_block(x, modulation, weights, self.attn.heads, self.frozen.clone())
             }
             _ => self.reference(x, modulation),
         }

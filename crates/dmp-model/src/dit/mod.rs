@@ -86,6 +86,12 @@ impl Dit {
         dit
     }
 
+    /// From now on the blocks' products are in bf16, with the weights as they are now: for a network that stays frozen.
+    /// Sums, activations between products and gradients are f32. Only the CPU's kernels do this.
+    pub fn freeze_in_bf16(&mut self) {
+        self.blocks.iter_mut().for_each(DitBlock::freeze_in_bf16);
+    }
+
     /// Sizes of this network.
     pub fn config(&self) -> &DitConfig {
         &self.config

@@ -7,21 +7,58 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
-use dmp_kernels::block::{BlockShape, BlockWeights, Saved, Wanted, block_backward, block_forward};
+use dmp_kernels::bf16::FrozenWeight;
+use dmp_kernels::block::{
+    BlockShape, BlockWeights, Saved, Wanted, Weight, block_backward, block_forward,
+};
 
-use super::FusedBackend;
 use super::flex::{tensor, values};
+use super::{BlockTensors, FusedBackend};
+
+/// A frozen block's weights for products in bf16, packed once; clones share them.
+#[derive(Debug, Clone)]
+pub struct FrozenBlock(Arc<Packed>);
+
+#[derive(Debug)]
+struct Packed {
+    qkv: FrozenWeight,
+    proj: FrozenWeight,
+    fc1: FrozenWeight,
+    fc2: FrozenWeight,
+}
+
+impl FrozenBlock {
+    /// Rounds and packs a block's weights.
+    pub fn new(weights: BlockTensors) -> Self {
+        let pack = |weight: Tensor<2>| {
+            let [inputs, outputs] = weight.dims();
+            FrozenWeight::new(&crate::host::values(weight), inputs, outputs)
+        };
+        Self(Arc::new(Packed {
+            qkv: pack(weights.qkv.0),
+            proj: pack(weights.proj.0),
+            fc1: pack(weights.fc1.0),
+            fc2: pack(weights.fc2.0),
+        }))
+    }
+}
 
 /// What a block takes, in the order of [`FusedBackend::dit_block`], contiguous.
 #[derive(Debug, Clone)]
 pub(super) struct Operands {
     tensors: [FlexTensor; 10],
     shape: BlockShape,
+    frozen: Option<FrozenBlock>,
 }
 
 impl Operands {
-    pub(super) fn new(tensors: [FlexTensor; 10], heads: usize) -> Self {
+    pub(super) fn new(
+        tensors: [FlexTensor; 10],
+        heads: usize,
+        frozen: Option<FrozenBlock>,
+    ) -> Self {
         let tensors = tensors.map(|tensor| tensor.to_contiguous());
         let x = tensors[0].layout().shape();
         let hidden = tensors[6].layout().shape()[1];
@@ -32,7 +69,11 @@ impl Operands {
             heads,
             hidden,
         };
-        Self { tensors, shape }
+        Self {
+            tensors,
+            shape,
+            frozen,
+        }
     }
 
     fn weights(&self) -> BlockWeights<'_> {
@@ -48,14 +89,19 @@ impl Operands {
             fc2,
             fc2_bias,
         ] = &self.tensors;
+        let packed = self.frozen.as_ref().map(|frozen| &*frozen.0);
+        let weight = |tensor, packed: Option<_>| match packed {
+            Some(packed) => Weight::Bf16(packed),
+            None => Weight::F32(values(tensor)),
+        };
         BlockWeights {
-            qkv: values(qkv),
+            qkv: weight(qkv, packed.map(|packed| &packed.qkv)),
             qkv_bias: values(qkv_bias),
-            proj: values(proj),
+            proj: weight(proj, packed.map(|packed| &packed.proj)),
             proj_bias: values(proj_bias),
-            fc1: values(fc1),
+            fc1: weight(fc1, packed.map(|packed| &packed.fc1)),
             fc1_bias: values(fc1_bias),
-            fc2: values(fc2),
+            fc2: weight(fc2, packed.map(|packed| &packed.fc2)),
             fc2_bias: values(fc2_bias),
         }
     }
@@ -142,6 +188,7 @@ impl<C: CheckpointStrategy> FusedBackend for Autodiff<Flex, C> {
         fc2: FloatTensor<Self>,
         fc2_bias: FloatTensor<Self>,
         heads: usize,
+        frozen: Option<FrozenBlock>,
     ) -> FloatTensor<Self> {
         let all = [
             x, modulation, qkv, qkv_bias, proj, proj_bias, fc1, fc1_bias, fc2, fc2_bias,
@@ -151,7 +198,7 @@ impl<C: CheckpointStrategy> FusedBackend for Autodiff<Flex, C> {
             weights: all[2..].iter().any(|weight| weight.is_tracked()),
         };
         let nodes = std::array::from_fn(|i| all[i].node());
-        let operands = Operands::new(all.map(|operand| operand.into_primitive()), heads);
+        let operands = Operands::new(all.map(|operand| operand.into_primitive()), heads, frozen);
         match BlockNode.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let mut saved = Saved::new(&operands.shape, wanted.modulation);

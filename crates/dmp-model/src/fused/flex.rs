@@ -6,7 +6,7 @@ use dmp_kernels::norm;
 use dmp_kernels::prompt;
 
 use super::FusedBackend;
-use super::block::Operands;
+use super::block::{FrozenBlock, Operands};
 
 impl FusedBackend for Flex {
     fn dit_block(
@@ -21,12 +21,14 @@ impl FusedBackend for Flex {
         fc2: FlexTensor,
         fc2_bias: FlexTensor,
         heads: usize,
+        frozen: Option<FrozenBlock>,
     ) -> FlexTensor {
         Operands::new(
             [
                 x, modulation, qkv, qkv_bias, proj, proj_bias, fc1, fc1_bias, fc2, fc2_bias,
             ],
             heads,
+            frozen,
         )
         .forward(None)
     }

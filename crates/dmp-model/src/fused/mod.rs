@@ -11,6 +11,8 @@ mod prompt;
 
 pub use dmp_kernels::profile;
 
+pub use block::FrozenBlock;
+
 pub use conv::{conv_relu, conv_relu_reference};
 
 use burn::backend::tensor::FloatTensor;
@@ -34,6 +36,7 @@ pub trait FusedBackend: burn::backend::Backend {
         fc2: FloatTensor<Self>,
         fc2_bias: FloatTensor<Self>,
         heads: usize,
+        frozen: Option<FrozenBlock>,
     ) -> FloatTensor<Self>;
 
     /// See [`prompt_add`].
@@ -68,12 +71,14 @@ pub struct BlockTensors {
     pub fc2: (Tensor<2>, Tensor<1>),
 }
 
-/// One DiT block: tokens `[B, N, D]`, modulation `[B, 6·D]` → tokens `[B, N, D]`.
+/// One DiT block: tokens `[B, N, D]`, modulation `[B, 6·D]` → tokens `[B, N, D]`. With `frozen` its products are in bf16,
+/// and `weights` count for their own gradients alone.
 pub fn dit_block(
     x: Tensor<3>,
     modulation: Tensor<2>,
     weights: BlockTensors,
     heads: usize,
+    frozen: Option<FrozenBlock>,
 ) -> Tensor<3> {
     let BlockTensors {
         qkv,
@@ -93,6 +98,7 @@ pub fn dit_block(
         fc2.0.into_dispatch(),
         fc2.1.into_dispatch(),
         heads,
+        frozen,
     ))
 }
 

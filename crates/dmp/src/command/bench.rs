@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use dmp_model::dit::{DitConfig, Preset};
 use serde_json::json;
 
-use crate::bench::{Bench, Profile, peak_memory};
+use crate::bench::{Bench, Dtype, Profile, peak_memory};
 use crate::flags;
 use crate::models::open_backbone;
 use crate::output::say;
@@ -25,6 +25,9 @@ pub struct BenchArgs {
     /// Images at a time
     #[arg(long, default_value_t = 4, value_parser = flags::batch)]
     batch: usize,
+    /// Number type of the backbone's products
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
     /// Threads [default: one a core]
     #[arg(long)]
     threads: Option<usize>,
@@ -49,6 +52,7 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     }
     let bench = Bench {
         config: config(args, device)?,
+        dtype: args.dtype,
         batch: args.batch,
         reps: usize::try_from(args.reps).context("--reps")?,
     };
@@ -63,7 +67,7 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             "depth": bench.config.depth,
             "tokens": bench.config.num_tokens(),
             "batch": bench.batch,
-            "dtype": "f32",
+            "dtype": args.dtype.to_possible_value().map(|value| value.get_name().to_owned()),
             "threads": rayon::current_num_threads(),
             "reps": bench.reps,
             "forward_s": forward,

@@ -1,0 +1,61 @@
+//! The linear maps of a block.
+
+use gemm::Parallelism;
+
+use crate::bf16::FrozenWeight;
+use crate::matmul::{Store, View, matmul};
+
+/// The weight of a linear map, `[inputs, outputs]`.
+#[derive(Debug, Clone, Copy)]
+pub enum Weight<'a> {
+    /// Row-major values.
+    F32(&'a [f32]),
+    /// Packed in bf16; what it is multiplied with is rounded too.
+    Bf16(&'a FrozenWeight),
+}
+
+impl Weight<'_> {
+    /// Whether it has this shape.
+    pub(super) fn fits(self, [inputs, outputs]: [usize; 2]) -> bool {
+        match self {
+            Self::F32(values) => values.len() == inputs * outputs,
+            Self::Bf16(frozen) => frozen.shape() == [inputs, outputs],
+        }
+    }
+
+    /// `out` `[rows, outputs]` ← `input` `[rows, inputs]` · weight.
+    pub(super) fn forward(
+        self,
+        input: &[f32],
+        [inputs, outputs]: [usize; 2],
+        out: &mut [f32],
+        threads: Parallelism,
+    ) {
+        match self {
+            Self::F32(values) => {
+                let input = View::new(input, input.len() / inputs, inputs);
+                let weight = View::new(values, inputs, outputs);
+                matmul(out, outputs, Store::Set, 1.0, input, weight, threads);
+            }
+            Self::Bf16(frozen) => frozen.forward(input, out, threads),
+        }
+    }
+
+    /// `out` `[rows, inputs]` ← `gradient` `[rows, outputs]` · weightᵀ.
+    pub(super) fn backward(
+        self,
+        gradient: &[f32],
+        [inputs, outputs]: [usize; 2],
+        out: &mut [f32],
+        threads: Parallelism,
+    ) {
+        match self {
+            Self::F32(values) => {
+                let gradient = View::new(gradient, gradient.len() / outputs, outputs);
+                let weight = View::new(values, inputs, outputs).t();
+                matmul(out, inputs, Store::Set, 1.0, gradient, weight, threads);
+            }
+            Self::Bf16(frozen) => frozen.backward(gradient, out, threads),
+        }
+    }
+}

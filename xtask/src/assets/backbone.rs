@@ -19,8 +19,8 @@ pub struct Stage {
 
 /// The stages in their order. The first is `dmp pretrain --out RUN`, the others `dmp train --method full --model BEFORE
 /// --out RUN/folder`. The second's rate turned out too low to get far soon; the third's gets far, and hides it under the
-/// noise of its steps. The fifth (which began with the fourth's weights as they were embedded, rounded to f16) takes a high rate down to nothing with less noise in its gradients; the sixth, a quarter of
-/// all steps, shows what more of it brings.
+/// noise of its steps. The fifth takes a high rate down to nothing with less noise in its gradients; the sixth, a quarter of
+/// all steps, shows what more of it brings. The embedded model's fifth began with the fourth's weights rounded to f16.
 pub const STAGES: [Stage; 6] = [
     Stage {
         folder: "",

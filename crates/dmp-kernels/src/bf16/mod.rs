@@ -16,6 +16,7 @@ use rayon::prelude::*;
 
 use panels::Panels;
 
+#[cfg(target_arch = "x86_64")]
 use crate::profile::Kernel;
 
 /// The frozen weight of a linear map, `[inputs, outputs]`, packed for both directions.
@@ -54,6 +55,8 @@ impl FrozenWeight {
     }
 }
 
+/// On other processors the portable tile has a clock of its own.
+#[cfg(target_arch = "x86_64")]
 static GEMM: Kernel = Kernel::new("gemm bf16");
 
 /// `out` `[rows, columns]` ← `a` `[rows, inner]` · `b`.
@@ -71,16 +74,14 @@ fn product(a: &[f32], b: &Panels, out: &mut [f32], threads: Parallelism) {
         Parallelism::Rayon(0) => rayon::current_num_threads(),
         Parallelism::Rayon(count) => count,
     };
-    GEMM.time(workers, || {
-        let share = rows.div_ceil(workers).max(1);
-        if workers == 1 {
-            rounded(a, b, out);
-        } else {
-            a.par_chunks(share * inner)
-                .zip(out.par_chunks_mut(share * columns))
-                .for_each(|(a, out)| rounded(a, b, out));
-        }
-    });
+    let share = rows.div_ceil(workers).max(1);
+    if workers == 1 {
+        rounded(a, b, out);
+    } else {
+        a.par_chunks(share * inner)
+            .zip(out.par_chunks_mut(share * columns))
+            .for_each(|(a, out)| rounded(a, b, out));
+    }
 }
 
 /// [`product`] on one thread.
@@ -101,7 +102,7 @@ fn rounded(a: &[f32], b: &Panels, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         if avx512::available() {
             // SAFETY: the processor has the instructions.
-            unsafe { avx512::product(pairs, b, out) };
+            GEMM.time(1, || unsafe { avx512::product(pairs, b, out) });
             return;
         }
         portable::product(pairs, b, out);

@@ -12,14 +12,14 @@ pub(super) fn product(a: &[u32], b: &Panels, out: &mut [f32]) {
     for (first, width, panel) in b.iter() {
         let tiles = a.chunks(ROWS * depth).zip(out.chunks_mut(ROWS * columns));
         for (a, out) in tiles {
-            tile(a, panel, width, first, columns, out);
+            bf16_tile(a, panel, width, first, columns, out);
         }
     }
 }
 
 vectorised! {
     /// Up to [`ROWS`] rows of one panel, from column `first` of `columns` on.
-    fn tile(a: &[u32], panel: &[u32], width: usize, first: usize, columns: usize, out: &mut [f32]) {
+    fn bf16_tile(a: &[u32], panel: &[u32], width: usize, first: usize, columns: usize, out: &mut [f32]) {
         let low = |pair: u32| f32::from_bits(pair << 16);
         let high = |pair: u32| f32::from_bits(pair & 0xffff_0000);
         let depth = panel.len() / width;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::Parser;
 use dmp::cli::{Cli, Command};
+use dmp::compute::Dtype;
 use dmp::data::Split;
 use dmp::evaluate::{METRIC, score};
 use dmp::models::Model;
@@ -126,7 +127,7 @@ fn measure(step: u64, file: &Path, count: usize) -> Result<Point> {
         anyhow::bail!("the line is no eval command");
     };
     let device = Device::flex();
-    let model = Model::open(&file.display().to_string(), None, None, &device)?;
+    let model = Model::open(&file.display().to_string(), None, None, Dtype::F32, &device)?;
     let found = score(
         &model,
         args.sampling(),

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::seed::{Purpose, stream};
 use dmp_model::checkpoint::{Tensors, apply, collect};
 use dmp_model::dit::{DitBlock, DitConfig};
-use dmp_model::fused;
+use dmp_model::fused::{self, Checkpointing};
 use proptest::prelude::*;
 
 /// Sizes of a random block and batch.
@@ -96,14 +96,17 @@ enum How {
     Reference,
     Fused,
     FusedBf16,
+    Checkpointed(Checkpointing),
 }
 
 /// Output, and gradients of input, modulation and every weight, of a weighted sum of the output.
 fn run(sizes: Sizes, how: How) -> Vec<(String, Vec<f32>)> {
     let device = Device::flex().autodiff();
     let mut block = block(sizes, &device);
-    if how == How::FusedBf16 {
-        block.freeze_in_bf16();
+    match how {
+        How::FusedBf16 => block.freeze_in_bf16(),
+        How::Checkpointed(checkpointing) => block.set_checkpointing(checkpointing),
+        How::Reference | How::Fused => {}
     }
     let width = sizes.heads * sizes.head;
     let shape = [sizes.batch, sizes.tokens, width];
@@ -111,7 +114,7 @@ fn run(sizes: Sizes, how: How) -> Vec<(String, Vec<f32>)> {
     let modulation = random([sizes.batch, 6 * width], sizes.seed, 1, 0.5, &device).require_grad();
     let out = match how {
         How::Reference => block.reference(x.clone(), modulation.clone()),
-        How::Fused | How::FusedBf16 => block.modulated(x.clone(), modulation.clone()),
+        _ => block.modulated(x.clone(), modulation.clone()),
     };
     let gradients = (out.clone() * random(shape, sizes.seed, 2, 1.0, &device))
         .sum()
@@ -160,9 +163,18 @@ proptest! {
     }
 
     #[test]
+    fn what_is_computed_anew_is_the_same_to_the_bit(sizes in sizes()) {
+        let all = run(sizes, How::Fused);
+        for checkpointing in [Checkpointing::Mlp, Checkpointing::Block] {
+            prop_assert_eq!(&run(sizes, How::Checkpointed(checkpointing)), &all);
+        }
+    }
+
+    #[test]
     fn a_block_frozen_in_bf16_is_near_its_reference(sizes in sizes()) {
         let (got, want) = (run(sizes, How::FusedBf16), run(sizes, How::Reference));
-        // Output, and gradients of input and modulation.
+        // Output, and gradients of input and modulation; its weights have none.
+        prop_assert_eq!(got.len(), 3);
         for ((name, got), (_, want)) in got.iter().zip(&want).take(3) {
             let error = relative_error(got, want);
             // A bf16 has 8 bits: a rounding is off by 2⁻⁹ at most, and several follow each other.

@@ -6,13 +6,15 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::seed::{Purpose, stream};
-use dmp_model::checkpoint::{BackboneFile, collect, fingerprint};
+use dmp_model::checkpoint::BackboneFile;
 use dmp_model::denoiser::Denoiser;
-use dmp_model::dit::{Dit, DitConfig, public_key};
+use dmp_model::dit::{Dit, DitConfig};
+use dmp_model::fused::Checkpointing;
 use dmp_model::fused::profile::{self, Spent};
 use dmp_model::patch::{BalanceLoss, Patch, PatchConfig};
 use dmp_model::patched::Patched;
 
+use crate::compute::Dtype;
 use crate::data::{Dataset, ImageShape};
 use crate::run::{Prefetch, Trainee, Workers};
 use crate::train::{Decay, PatchSettings, PatchTrainee};
@@ -20,30 +22,14 @@ use crate::train::{Decay, PatchSettings, PatchTrainee};
 /// Runs before the first one that counts.
 const WARM_UP: usize = 2;
 
-/// What the blocks' products are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Dtype {
-    /// f32 throughout
-    F32,
-    /// Frozen weights and what they are multiplied with in bf16, sums in f32
-    Bf16,
-}
-
-impl Dtype {
-    /// Makes a network compute in it.
-    fn apply(self, model: &mut Dit) {
-        if self == Self::Bf16 {
-            model.freeze_in_bf16();
-        }
-    }
-}
-
 /// What is timed.
 pub struct Bench {
     /// The backbone.
     pub config: DitConfig,
     /// Number type of the backbone's products.
     pub dtype: Dtype,
+    /// What a step's backward pass computes anew.
+    pub checkpointing: Checkpointing,
     /// Images at a time.
     pub batch: usize,
     /// Runs that count; the median is given.
@@ -82,7 +68,7 @@ impl Bench {
     pub fn forward(&self, device: &Device) -> Result<f64> {
         let workers = Workers::new()?;
         let mut backbone = Dit::init(&self.config, 0, device);
-        self.dtype.apply(&mut backbone);
+        self.dtype.freeze(&mut backbone, device)?;
         let model = Patched::new(backbone, Patch::zeroed(&self.patch(), device))?;
         let share = self.batch.div_ceil(workers.count());
         let parts: Vec<Tensor<4>> = (0..self.batch)
@@ -127,9 +113,10 @@ impl Bench {
     /// A training step, each time another batch.
     fn stepper(&self, device: &Device) -> Result<impl FnMut() -> Result<()> + use<>> {
         let mut model = Dit::init(&self.config, 0, &device.clone().autodiff()).no_grad();
-        self.dtype.apply(&mut model);
+        model.set_checkpointing(self.checkpointing);
         let backbone = BackboneFile {
-            fingerprint: fingerprint(&collect(&model, public_key)),
+            // Of a model that is in no file.
+            fingerprint: String::new(),
             model,
             schedule: None,
         };
@@ -190,6 +177,7 @@ impl Bench {
             loss_weight: Default::default(),
             timesteps: Default::default(),
             gate_noise: true,
+            dtype: self.dtype,
             balance: BalanceLoss::default(),
             patch: self.patch(),
         }

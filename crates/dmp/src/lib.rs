@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod cli;
 pub mod command;
+pub mod compute;
 pub mod data;
 pub mod evaluate;
 pub mod flags;

@@ -14,6 +14,7 @@ use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::dit::{Dit, DitConfig};
 use dmp_model::patched::Patched;
 
+use crate::compute::Dtype;
 use crate::data::demo;
 
 /// Opens a backbone: `demo`, a `.safetensors` file or a PyTorch checkpoint (with its sizes in its metadata or in
@@ -120,9 +121,11 @@ impl Model {
         name: &str,
         patch: Option<&Path>,
         asked: Option<BetaSchedule>,
+        dtype: Dtype,
         device: &Device,
     ) -> Result<Self> {
-        let backbone = open_backbone(name, device)?;
+        let mut backbone = open_backbone(name, device)?;
+        dtype.freeze(&mut backbone.model, device)?;
         match patch {
             Some(path) => Self::patched(backbone, path, asked, device),
             None => Self::bare(backbone, asked),

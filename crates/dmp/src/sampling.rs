@@ -13,6 +13,7 @@ use dmp_model::sampler::{Guided, GuidedChannels, ImageNoise, Method, SampleReque
 use serde::Serialize;
 
 use crate::DIFFUSION_STEPS;
+use crate::compute::Dtype;
 use crate::flags;
 use crate::models::Model;
 use crate::run::{Interrupt, Interrupted, Workers};
@@ -67,6 +68,9 @@ pub struct SamplingArgs {
     /// Images drawn at a time, on each core
     #[arg(long, default_value_t = 64, value_parser = flags::batch)]
     pub batch: usize,
+    /// Number type of the backbone's products
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    pub dtype: Dtype,
     /// Noise schedule the model was trained with, linear or squaredcos_cap_v2 [default: what its file
     /// says, or linear]
     #[arg(long)]

@@ -44,6 +44,13 @@ impl FrozenWeight {
         [self.forward.inner(), self.forward.columns()]
     }
 
+    /// Calls `see` with the packed pairs of each direction.
+    pub fn pairs(&self, mut see: impl FnMut(&[u32])) {
+        for panels in [&self.forward, &self.backward] {
+            panels.iter().for_each(|(_, _, pairs)| see(pairs));
+        }
+    }
+
     /// `out` `[rows, outputs]` ← `input` `[rows, inputs]` · weight.
     pub fn forward(&self, input: &[f32], out: &mut [f32], threads: Parallelism) {
         product(input, &self.forward, out, threads);

@@ -3,13 +3,16 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::forward::ForwardPass;
 use super::linear::add_weight;
+use super::saved::{Parts, Saved};
 use super::scratch::with_scratch;
-use super::{BlockShape, BlockWeights, Gradients, Modulation, Saved, Wanted, WeightGradients};
+use super::{BlockShape, BlockWeights, Gradients, Modulation, Wanted, WeightGradients};
 use crate::attention::attention_backward;
-use crate::gelu::{gelu_backward, gelu_with_backward};
+use crate::gelu::{bias_gelu, gelu_backward, gelu_with_backward};
 use crate::norm::{
-    add_column_products, gate_rows, modulation_backward, norm_modulate, norm_modulate_backward,
+    add_bias, add_column_products, gate_rows, modulation_backward, norm_modulate,
+    norm_modulate_backward,
 };
 
 /// Given `dout` `[B, N, D]`, the gradients of what [`super::block_forward`] took.
@@ -45,7 +48,7 @@ pub fn block_backward(
         gradients.weights = wanted.weights.then(|| WeightGradients::zeros(shape));
         return gradients;
     }
-    shape.check(weights, modulation, &[x, dout, &saved.middle]);
+    shape.check(weights, modulation, &[x, dout]);
     let workers = rayon::current_num_threads();
     let threads = shape.inner_parallelism(workers);
     let pass = Pass {
@@ -86,6 +89,19 @@ pub fn block_backward(
         sum
     });
     gradients
+}
+
+/// Lengths of the parts of a group that were not kept; `branches` when the modulation's gradient is wanted.
+fn anew(shape: &BlockShape, kept: &Parts<&[f32]>, branches: bool, rows: usize) -> Parts<usize> {
+    let mut lengths = kept.missing(shape, rows);
+    // x₁ is made of attention's branch, so this one is needed on the way.
+    if lengths.middle == 0 && !branches {
+        lengths.attention_branch = 0;
+    }
+    if !branches {
+        lengths.mlp_branch = 0;
+    }
+    lengths
 }
 
 /// Images from `first` on, and where their gradients go.
@@ -136,42 +152,100 @@ impl Pass<'_> {
 
     fn group(&self, mut group: Group<'_>, mut sums: Option<&mut WeightGradients>) {
         let (d, hidden, rows) = (self.shape.width, self.shape.hidden, group.rows);
+        let kept = self
+            .saved
+            .rows(self.shape, group.first * self.shape.tokens, rows);
+        let branches = group.dmodulation.is_some();
+        let [qkv, mixed, middle, pre, branch_1, branch_2] =
+            anew(self.shape, &kept, branches, rows).into_array();
+        let attention = self.shape.attention();
         let lengths = [
             rows * d,
             rows * d,
             rows * hidden,
             rows * hidden,
             rows * 3 * d,
-            self.shape.attention().backward_scratch(),
+            attention.backward_scratch().max(attention.scratch()),
+            qkv,
+            mixed,
+            middle,
+            pre,
+            branch_1,
+            branch_2,
         ];
-        with_scratch(lengths, |[branch, u, wide, activated, dqkv, scores]| {
-            self.mlp_branch(&mut group, sums.as_deref_mut(), branch, u, wide, activated);
-            self.attention_branch(&mut group, sums, branch, u, dqkv, scores);
-        });
+        with_scratch(
+            lengths,
+            |[branch, u, wide, activated, dqkv, scores, rest @ ..]| {
+                let mut again = Parts::from_array(rest);
+                self.recompute(&group, kept, &mut again, [u, activated, scores]);
+                let parts = kept.or(again.map(|part| &*part));
+                let mlp = [&mut *branch, &mut *u, wide, activated];
+                self.mlp_branch(&mut group, &parts, sums.as_deref_mut(), mlp);
+                self.attention_branch(&mut group, &parts, sums, [branch, u, dqkv, scores]);
+            },
+        );
+    }
+
+    /// Fills the parts that have room here: those that were not kept.
+    fn recompute(
+        &self,
+        group: &Group<'_>,
+        kept: Parts<&[f32]>,
+        again: &mut Parts<&mut [f32]>,
+        [u, activated, scores]: [&mut [f32]; 3],
+    ) {
+        let (d, hidden) = (self.shape.width, self.shape.hidden);
+        let images = group.rows / self.shape.tokens;
+        let forward = ForwardPass {
+            shape: self.shape,
+            weights: self.weights,
+            modulation: &self.modulation[group.first * 6 * d..][..images * 6 * d],
+            threads: self.threads,
+        };
+        if !again.middle.is_empty() {
+            forward.attention_branch(self.rows(self.x, group, d), u, scores, again);
+        }
+        let Parts {
+            middle,
+            pre,
+            mlp_branch,
+            ..
+        } = again;
+        if pre.is_empty() {
+            return;
+        }
+        let middle = if middle.is_empty() {
+            kept.middle
+        } else {
+            middle
+        };
+        debug_assert_eq!(pre.len(), group.rows * hidden);
+        forward.hidden(middle, u, pre);
+        if mlp_branch.is_empty() {
+            add_bias(pre, self.weights.fc1_bias);
+        } else {
+            bias_gelu(pre, self.weights.fc1_bias, activated);
+            forward.project_hidden(activated, mlp_branch);
+            add_bias(mlp_branch, self.weights.fc2_bias);
+        }
     }
 
     /// From `dout`: leaves the gradient of x₁ in `group.dx`.
     fn mlp_branch(
         &self,
         group: &mut Group<'_>,
+        parts: &Parts<&[f32]>,
         sums: Option<&mut WeightGradients>,
-        branch: &mut [f32],
-        u: &mut [f32],
-        da: &mut [f32],
-        activated: &mut [f32],
+        [branch, u, da, activated]: [&mut [f32]; 4],
     ) {
         let (d, hidden) = (self.shape.width, self.shape.hidden);
-        let (dout, middle) = (
-            self.rows(self.dout, group, d),
-            self.rows(&self.saved.middle, group, d),
-        );
-        let pre = self.rows(&self.saved.pre, group, hidden);
+        let dout = self.rows(self.dout, group, d);
+        let Parts { middle, pre, .. } = *parts;
         self.each_image(group, |i, m| {
             gate_rows(self.image(dout, i), m.gate_mlp, self.image_mut(branch, i))
         });
         if let Some(dmodulation) = &mut group.dmodulation {
-            let f = &self.saved.mlp_branch[group.first * self.shape.tokens * d..];
-            self.add_gate_gradient(dmodulation, 5, dout, f);
+            self.add_gate_gradient(dmodulation, 5, dout, parts.mlp_branch);
         }
         let threads = self.threads;
         self.weights.fc2.backward(branch, [hidden, d], da, threads);
@@ -201,18 +275,13 @@ impl Pass<'_> {
     fn attention_branch(
         &self,
         group: &mut Group<'_>,
+        parts: &Parts<&[f32]>,
         sums: Option<&mut WeightGradients>,
-        branch: &mut [f32],
-        u: &mut [f32],
-        dqkv: &mut [f32],
-        scores: &mut [f32],
+        [branch, u, dqkv, scores]: [&mut [f32]; 4],
     ) {
         let d = self.shape.width;
         let x = self.rows(self.x, group, d);
-        let (qkv, mixed) = (
-            self.rows(&self.saved.qkv, group, 3 * d),
-            self.rows(&self.saved.mixed, group, d),
-        );
+        let Parts { qkv, mixed, .. } = *parts;
         self.each_image(group, |i, m| {
             gate_rows(
                 self.image(group.dx, i),
@@ -221,8 +290,7 @@ impl Pass<'_> {
             )
         });
         if let Some(dmodulation) = &mut group.dmodulation {
-            let p = &self.saved.attention_branch[group.first * self.shape.tokens * d..];
-            self.add_gate_gradient(dmodulation, 2, group.dx, p);
+            self.add_gate_gradient(dmodulation, 2, group.dx, parts.attention_branch);
         }
         let threads = self.threads;
         self.weights.proj.backward(branch, [d, d], u, threads);

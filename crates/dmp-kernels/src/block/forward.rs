@@ -3,77 +3,19 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::scratch::{give, take, with_scratch};
+use super::saved::{Parts, Saved};
+use super::scratch::with_scratch;
 use super::{BlockShape, BlockWeights, Modulation};
 use crate::attention::attention;
 use crate::gelu::bias_gelu;
 use crate::norm::{add_bias, gated_residual, norm_modulate};
-
-/// What the backward pass needs of the forward pass, besides input and modulation.
-#[derive(Debug, Clone, Default)]
-pub struct Saved {
-    /// Packed q, k, v, `[B, N, 3·D]`.
-    pub qkv: Vec<f32>,
-    /// Attention's output before projection, `[B, N, D]`.
-    pub mixed: Vec<f32>,
-    /// After the attention branch, x₁ `[B, N, D]`.
-    pub middle: Vec<f32>,
-    /// Before GELU, `[B, N, hidden]`.
-    pub pre: Vec<f32>,
-    /// Attention branch p `[B, N, D]`; empty unless the modulation's gradient is wanted.
-    pub attention_branch: Vec<f32>,
-    /// MLP branch f `[B, N, D]`; empty unless the modulation's gradient is wanted.
-    pub mlp_branch: Vec<f32>,
-}
-
-impl Saved {
-    /// Room for a block, its values unspecified; `branches` when the modulation's gradient will be wanted.
-    pub fn new(shape: &BlockShape, branches: bool) -> Self {
-        let (rows, d) = (shape.batch * shape.tokens, shape.width);
-        let branch = if branches { rows * d } else { 0 };
-        Self {
-            qkv: take(rows * 3 * d),
-            mixed: take(rows * d),
-            middle: take(rows * d),
-            pre: take(rows * shape.hidden),
-            attention_branch: take(branch),
-            mlp_branch: take(branch),
-        }
-    }
-}
-
-/// The next step's [`Saved::new`] takes the memory.
-impl Drop for Saved {
-    fn drop(&mut self) {
-        give(
-            [
-                &mut self.qkv,
-                &mut self.mixed,
-                &mut self.middle,
-                &mut self.pre,
-                &mut self.attention_branch,
-                &mut self.mlp_branch,
-            ]
-            .map(std::mem::take),
-        );
-    }
-}
 
 /// One group of images and where its results go.
 struct Group<'a> {
     x: &'a [f32],
     modulation: &'a [f32],
     out: &'a mut [f32],
-    kept: Option<Kept<'a>>,
-}
-
-/// A group's parts of [`Saved`].
-struct Kept<'a> {
-    qkv: &'a mut [f32],
-    mixed: &'a mut [f32],
-    middle: &'a mut [f32],
-    pre: &'a mut [f32],
-    branches: Option<(&'a mut [f32], &'a mut [f32])>,
+    kept: Parts<&'a mut [f32]>,
 }
 
 /// `x` `[B, N, D]`, `modulation` `[B, 6·D]` → `out` `[B, N, D]`.
@@ -96,7 +38,7 @@ pub fn block_forward(
     let images = shape.group(workers);
     let threads = shape.inner_parallelism(workers);
     let (rows, d) = (images * shape.tokens, shape.width);
-    let mut kept = saved.map(|saved| split_saved(shape, saved, rows));
+    let mut kept = saved.map(|saved| saved.groups(shape, rows));
     let groups: Vec<Group<'_>> = x
         .chunks(rows * d)
         .zip(modulation.chunks(images * 6 * d))
@@ -105,190 +47,149 @@ pub fn block_forward(
             x,
             modulation,
             out,
-            kept: kept.as_mut().and_then(Iterator::next),
+            kept: kept
+                .as_mut()
+                .and_then(Iterator::next)
+                .unwrap_or_else(Parts::nothing),
         })
         .collect();
+    let run = |group| run(shape, weights, group, threads);
     if matches!(threads, Parallelism::None) {
-        groups
-            .into_par_iter()
-            .for_each(|group| run(shape, weights, group, threads));
+        groups.into_par_iter().for_each(run);
     } else {
-        groups
-            .into_iter()
-            .for_each(|group| run(shape, weights, group, threads));
+        groups.into_iter().for_each(run);
     }
 }
 
-fn split_saved<'a>(
-    shape: &BlockShape,
-    saved: &'a mut Saved,
-    rows: usize,
-) -> impl Iterator<Item = Kept<'a>> {
-    let d = shape.width;
-    let mut branches = saved
-        .attention_branch
-        .chunks_mut(rows * d)
-        .zip(saved.mlp_branch.chunks_mut(rows * d));
-    let qkv = saved.qkv.chunks_mut(rows * 3 * d);
-    let rest = saved
-        .mixed
-        .chunks_mut(rows * d)
-        .zip(saved.middle.chunks_mut(rows * d))
-        .zip(saved.pre.chunks_mut(rows * shape.hidden));
-    qkv.zip(rest)
-        .map(move |(qkv, ((mixed, middle), pre))| Kept {
-            qkv,
-            mixed,
-            middle,
-            pre,
-            branches: branches.next(),
-        })
-}
-
 fn run(shape: &BlockShape, weights: &BlockWeights<'_>, group: Group<'_>, threads: Parallelism) {
-    let (d, hidden) = (shape.width, shape.hidden);
-    let rows = group.x.len() / d;
-    let saving = group.kept.is_some();
-    let with_branches = group
-        .kept
-        .as_ref()
-        .is_some_and(|kept| kept.branches.is_some());
-    let unless = |kept: bool, length: usize| if kept { 0 } else { length };
+    let rows = group.x.len() / shape.width;
+    let [qkv, mixed, middle, pre, branch_1, branch_2] =
+        group.kept.missing(shape, rows).into_array();
     let lengths = [
-        rows * d,
-        rows * hidden,
+        rows * shape.width,
+        rows * shape.hidden,
         shape.attention().scratch(),
-        unless(saving, rows * 3 * d),
-        unless(saving, rows * d),
-        unless(saving, rows * d),
-        unless(saving, rows * hidden),
-        unless(with_branches, rows * d),
-        unless(with_branches, rows * d),
+        qkv,
+        mixed,
+        middle,
+        pre,
+        branch_1,
+        branch_2,
     ];
-    with_scratch(
-        lengths,
-        |[
-            u,
-            activated,
-            scores,
-            qkv,
-            mixed,
-            middle,
-            pre,
-            branch_1,
-            branch_2,
-        ]| {
-            let kept = group.kept.unwrap_or(Kept {
-                qkv,
-                mixed,
-                middle,
-                pre,
-                branches: None,
-            });
-            let (branch_1, branch_2) = kept.branches.unwrap_or((branch_1, branch_2));
-            let pass = Pass {
-                shape,
-                weights,
-                modulation: group.modulation,
-                threads,
-            };
-            pass.attention_branch(
-                group.x,
-                u,
-                kept.qkv,
-                kept.mixed,
-                scores,
-                branch_1,
-                kept.middle,
-            );
-            pass.mlp_branch(kept.middle, u, kept.pre, activated, branch_2, group.out);
-        },
-    );
+    with_scratch(lengths, |[u, activated, scores, rest @ ..]| {
+        let mut parts = group.kept.or(Parts::from_array(rest));
+        let pass = ForwardPass {
+            shape,
+            weights,
+            modulation: group.modulation,
+            threads,
+        };
+        pass.attention_branch(group.x, u, scores, &mut parts);
+        pass.hidden(parts.middle, u, parts.pre);
+        bias_gelu(parts.pre, weights.fc1_bias, activated);
+        pass.project_hidden(activated, parts.mlp_branch);
+        pass.residual(
+            parts.middle,
+            parts.mlp_branch,
+            weights.fc2_bias,
+            |m| m.gate_mlp,
+            group.out,
+        );
+    });
 }
 
-/// What both branches share.
-struct Pass<'a> {
-    shape: &'a BlockShape,
-    weights: &'a BlockWeights<'a>,
-    modulation: &'a [f32],
-    threads: Parallelism,
+/// The parts of the forward pass of one group, for whoever makes them first or anew.
+pub(super) struct ForwardPass<'a> {
+    pub(super) shape: &'a BlockShape,
+    pub(super) weights: &'a BlockWeights<'a>,
+    /// The group's rows.
+    pub(super) modulation: &'a [f32],
+    pub(super) threads: Parallelism,
 }
 
-impl Pass<'_> {
-    #[allow(clippy::too_many_arguments)]
-    fn attention_branch(
+impl<'a> ForwardPass<'a> {
+    /// Up to x₁: fills all parts but the MLP's.
+    pub(super) fn attention_branch(
         &self,
         x: &[f32],
         u: &mut [f32],
-        qkv: &mut [f32],
-        mixed: &mut [f32],
         scores: &mut [f32],
-        branch: &mut [f32],
-        out: &mut [f32],
+        parts: &mut Parts<&mut [f32]>,
     ) {
-        let (d, image) = (self.shape.width, self.shape.tokens * self.shape.width);
-        for ((x, u), m) in x
-            .chunks(image)
-            .zip(u.chunks_mut(image))
-            .zip(self.modulations())
-        {
-            norm_modulate(x, m.shift_msa, m.scale_msa, u);
-        }
+        let (d, image) = (self.shape.width, self.image());
+        let Parts { qkv, mixed, .. } = parts;
+        self.normed(x, |m| (m.shift_msa, m.scale_msa), u);
         self.weights.qkv.forward(u, [d, 3 * d], qkv, self.threads);
         add_bias(qkv, self.weights.qkv_bias);
         for (qkv, mixed) in qkv.chunks(3 * image).zip(mixed.chunks_mut(image)) {
             attention(self.shape.attention(), qkv, mixed, scores);
         }
+        let branch = &mut *parts.attention_branch;
         self.weights
             .proj
             .forward(mixed, [d, d], branch, self.threads);
-        for (((x, branch), out), m) in x
-            .chunks(image)
-            .zip(branch.chunks_mut(image))
-            .zip(out.chunks_mut(image))
-            .zip(self.modulations())
-        {
-            gated_residual(x, branch, self.weights.proj_bias, m.gate_msa, out);
-        }
+        let bias = self.weights.proj_bias;
+        self.residual(x, branch, bias, |m| m.gate_msa, parts.middle);
     }
 
-    fn mlp_branch(
+    /// From x₁ to what `fc1` makes of it, without its bias.
+    pub(super) fn hidden(&self, middle: &[f32], u: &mut [f32], pre: &mut [f32]) {
+        let (d, hidden) = (self.shape.width, self.shape.hidden);
+        self.normed(middle, |m| (m.shift_mlp, m.scale_mlp), u);
+        self.weights.fc1.forward(u, [d, hidden], pre, self.threads);
+    }
+
+    /// Through `fc2`, without its bias.
+    pub(super) fn project_hidden(&self, activated: &[f32], branch: &mut [f32]) {
+        let shape = [self.shape.hidden, self.shape.width];
+        self.weights
+            .fc2
+            .forward(activated, shape, branch, self.threads);
+    }
+
+    fn normed(
         &self,
         x: &[f32],
+        part: impl Fn(Modulation<'a>) -> (&'a [f32], &'a [f32]),
         u: &mut [f32],
-        pre: &mut [f32],
-        activated: &mut [f32],
-        branch: &mut [f32],
-        out: &mut [f32],
     ) {
-        let (d, hidden, image) = (
-            self.shape.width,
-            self.shape.hidden,
-            self.shape.tokens * self.shape.width,
-        );
+        let image = self.image();
         for ((x, u), m) in x
             .chunks(image)
             .zip(u.chunks_mut(image))
             .zip(self.modulations())
         {
-            norm_modulate(x, m.shift_mlp, m.scale_mlp, u);
+            let (shift, scale) = part(m);
+            norm_modulate(x, shift, scale, u);
         }
-        self.weights.fc1.forward(u, [d, hidden], pre, self.threads);
-        bias_gelu(pre, self.weights.fc1_bias, activated);
-        self.weights
-            .fc2
-            .forward(activated, [hidden, d], branch, self.threads);
+    }
+
+    /// Adds the bias to the branch, and the gated branch to `x`.
+    fn residual(
+        &self,
+        x: &[f32],
+        branch: &mut [f32],
+        bias: &[f32],
+        gate: impl Fn(Modulation<'a>) -> &'a [f32],
+        out: &mut [f32],
+    ) {
+        let image = self.image();
         for (((x, branch), out), m) in x
             .chunks(image)
             .zip(branch.chunks_mut(image))
             .zip(out.chunks_mut(image))
             .zip(self.modulations())
         {
-            gated_residual(x, branch, self.weights.fc2_bias, m.gate_mlp, out);
+            gated_residual(x, branch, bias, gate(m), out);
         }
     }
 
-    fn modulations(&self) -> impl Iterator<Item = Modulation<'_>> {
+    /// Values of an image's tokens.
+    fn image(&self) -> usize {
+        self.shape.tokens * self.shape.width
+    }
+
+    fn modulations(&self) -> impl Iterator<Item = Modulation<'a>> {
         let d = self.shape.width;
         self.modulation
             .chunks(6 * d)

@@ -11,14 +11,16 @@ mod backward;
 mod forward;
 mod grads;
 mod linear;
+mod saved;
 mod scratch;
 mod weight;
 
 use gemm::Parallelism;
 
 pub use backward::block_backward;
-pub use forward::{Saved, block_forward};
+pub use forward::block_forward;
 pub use grads::{Gradients, Wanted, WeightGradients};
+pub use saved::{Checkpointing, Saved};
 pub use weight::Weight;
 
 use crate::attention::AttentionShape;

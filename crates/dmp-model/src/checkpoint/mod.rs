@@ -11,7 +11,7 @@ pub mod torch;
 pub use backbone::{BackboneFile, backbone_bytes, describes_itself, load_backbone};
 pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint, hex};
 pub use infer::{Hints, InferError};
-pub use module::{Mismatch, apply, collect};
+pub use module::{Mismatch, apply, collect, hash_values};
 pub use patch::{PatchFile, PatchMetadata, load_patch, patch_bytes};
 
 /// Why a model or a patch could not be read.

@@ -19,6 +19,20 @@ pub fn collect<M: Module>(module: &M, public_name: impl Fn(&str) -> String) -> T
     collector.tensors
 }
 
+/// Feeds the values of every parameter to a hash, in the module's order and one parameter at a time.
+pub fn hash_values<M: Module>(module: &M, hasher: &mut Sha256) {
+    struct Hashing<'a>(&'a mut Sha256);
+    impl ModuleVisitor for Hashing<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            for values in crate::host::values(param.val()).chunks(4096) {
+                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                self.0.update(&bytes);
+            }
+        }
+    }
+    module.visit(&mut Hashing(hasher));
+}
+
 /// Fills every parameter of `module`; refuses missing, left-over and misshapen tensors, all named.
 ///
 /// Parameters get identities made from their names, so that an optimiser's saved state finds them again.

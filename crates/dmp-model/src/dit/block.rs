@@ -7,8 +7,8 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, activation::gelu_approximate};
 
 use super::{DitConfig, linear};
-use crate::fused::{self, BlockTensors, FrozenBlock};
-use crate::init::Initializer;
+use crate::fused::{self, BlockPlan, BlockTensors, Checkpointing, FrozenBlock};
+use crate::init::{self, Initializer};
 
 /// LayerNorm's ε in the original DiT.
 pub(crate) const NORM_EPS: f64 = 1e-6;
@@ -20,15 +20,13 @@ pub struct DitBlock {
     mlp: Mlp,
     adaln_modulation_1: Linear,
     #[module(skip)]
-    frozen: Option<FrozenBlock>,
+    plan: BlockPlan,
 }
 
 #[derive(Module, Debug)]
 struct Attention {
     qkv: Linear,
     proj: Linear,
-    #[module(skip)]
-    heads: usize,
 }
 
 #[derive(Module, Debug)]
@@ -79,14 +77,17 @@ impl DitBlock {
             attn: Attention {
                 qkv: linear_zeros(d, 3 * d, device),
                 proj: linear_zeros(d, d, device),
-                heads: config.num_heads,
             },
             mlp: Mlp {
                 fc1: linear_zeros(d, hidden, device),
                 fc2: linear_zeros(hidden, d, device),
             },
             adaln_modulation_1: linear_zeros(d, 6 * d, device),
-            frozen: None,
+            plan: BlockPlan {
+                heads: config.num_heads,
+                checkpointing: Checkpointing::None,
+                frozen: None,
+            },
         }
     }
 
@@ -101,9 +102,31 @@ impl DitBlock {
         }
     }
 
-    /// From now on products are in bf16, with the weights as they are now.
+    /// What a backward pass through the fused node finds, and what it computes anew.
+    pub fn set_checkpointing(&mut self, checkpointing: Checkpointing) {
+        self.plan.checkpointing = checkpointing;
+    }
+
+    /// From now on products are in bf16, with the weights as they are now; the weights themselves are given up.
     pub fn freeze_in_bf16(&mut self) {
-        self.frozen = self.tensors().map(FrozenBlock::new);
+        self.plan.frozen = self.tensors().map(FrozenBlock::new);
+        let linears = [
+            &mut self.attn.qkv,
+            &mut self.attn.proj,
+            &mut self.mlp.fc1,
+            &mut self.mlp.fc2,
+        ];
+        for linear in linears {
+            let device = linear.weight.device();
+            linear.weight = init::zeros([0, 0], &device).set_require_grad(false);
+            let bias = linear.bias.take();
+            linear.bias = bias.map(|bias| bias.set_require_grad(false));
+        }
+    }
+
+    /// The weights packed in bf16, if they are.
+    pub(crate) fn frozen(&self) -> Option<&FrozenBlock> {
+        self.plan.frozen.as_ref()
     }
 
     /// tokens `[B, N, D]`, SiLU of the conditioning `[B, D]` → tokens `[B, N, D]`.
@@ -116,7 +139,7 @@ impl DitBlock {
     pub fn modulated(&self, x: Tensor<3>, modulation: Tensor<2>) -> Tensor<3> {
         match self.tensors() {
             Some(weights) if fused::available(&x.device()) => {
-                fused::dit_block(x, modulation, weights, self.attn.heads, self.frozen.clone())
+                fused::dit_block(x, modulation, weights, self.plan.clone())
             }
             _ => self.reference(x, modulation),
         }
@@ -125,9 +148,10 @@ impl DitBlock {
     /// The block in burn operations: what defines it, on every device. `modulation` is `[B, 6·D]`.
     pub fn reference(&self, x: Tensor<3>, modulation: Tensor<2>) -> Tensor<3> {
         let m = Modulation::split(modulation);
-        let branch = self
-            .attn
-            .forward(modulate(layer_norm(x.clone()), m.shift_msa, m.scale_msa));
+        let branch = self.attn.forward(
+            modulate(layer_norm(x.clone()), m.shift_msa, m.scale_msa),
+            self.plan.heads,
+        );
         let x = x + branch * m.gate_msa.unsqueeze_dim(1);
         let branch = self
             .mlp
@@ -150,20 +174,16 @@ impl DitBlock {
 
 impl Attention {
     /// Multi-head self-attention over tokens `[B, N, D]`, scale head_dim^-1/2.
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, heads: usize) -> Tensor<3> {
         let [b, n, d] = x.dims();
-        let head = d / self.heads;
+        let head = d / heads;
         // [B, N, 3, heads, head] → [3, B, heads, N, head]
         let qkv = self
             .qkv
             .forward(x)
-            .reshape([b, n, 3, self.heads, head])
+            .reshape([b, n, 3, heads, head])
             .permute([2, 0, 3, 1, 4]);
-        let part = |i: usize| {
-            qkv.clone()
-                .narrow(0, i, 1)
-                .reshape([b, self.heads, n, head])
-        };
+        let part = |i: usize| qkv.clone().narrow(0, i, 1).reshape([b, heads, n, head]);
         let mixed = attention(
             part(0),
             part(1),

@@ -14,6 +14,7 @@ mod preset;
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation::silu};
+use sha2::{Digest, Sha256};
 
 pub use block::{DitBlock, Modulation};
 pub use config::{ConfigError, DitConfig};
@@ -22,7 +23,9 @@ pub use keys::public_key;
 pub use position::sincos_2d;
 pub use preset::Preset;
 
+use crate::checkpoint::{hash_values, hex};
 use crate::denoiser::{Backbone, BlockHook, Conditioning, Denoiser, ImageLayout, NoHook};
+use crate::fused::Checkpointing;
 use crate::init::{self, Initializer};
 use block::{linear_zeros, norm_modulate};
 
@@ -86,10 +89,29 @@ impl Dit {
         dit
     }
 
+    /// How much the CPU's kernels keep of each block for the backward pass; gradients are the same to the bit.
+    pub fn set_checkpointing(&mut self, checkpointing: Checkpointing) {
+        self.blocks
+            .iter_mut()
+            .for_each(|block| block.set_checkpointing(checkpointing));
+    }
+
     /// From now on the blocks' products are in bf16, with the weights as they are now: for a network that stays frozen.
-    /// Sums, activations between products and gradients are f32. Only the CPU's kernels do this.
+    /// Sums, activations between products and gradients are f32. Only the CPU's kernels do this, and the f32 weights
+    /// are given up: such a network is there to compute with, not to be written.
     pub fn freeze_in_bf16(&mut self) {
         self.blocks.iter_mut().for_each(DitBlock::freeze_in_bf16);
+    }
+
+    /// SHA-256 of every value that a frozen network computes with, in whatever form it holds it: what must be the same
+    /// after a patch's training as before.
+    pub fn frozen_hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        hash_values(self, &mut hasher);
+        for frozen in self.blocks.iter().filter_map(DitBlock::frozen) {
+            frozen.bytes(&mut |bytes| hasher.update(bytes));
+        }
+        hex(&hasher.finalize())
     }
 
     /// Sizes of this network.

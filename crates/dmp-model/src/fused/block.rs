@@ -11,11 +11,22 @@ use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 use dmp_kernels::bf16::FrozenWeight;
 use dmp_kernels::block::{
-    BlockShape, BlockWeights, Saved, Wanted, Weight, block_backward, block_forward,
+    BlockShape, BlockWeights, Checkpointing, Saved, Wanted, Weight, block_backward, block_forward,
 };
 
 use super::flex::{tensor, values};
 use super::{BlockTensors, FusedBackend};
+
+/// How a block is computed.
+#[derive(Debug, Clone)]
+pub struct BlockPlan {
+    /// Attention heads.
+    pub heads: usize,
+    /// What is kept for the backward pass, and what is computed anew.
+    pub checkpointing: Checkpointing,
+    /// The weights of its products in bf16, in the place of the tensors.
+    pub frozen: Option<FrozenBlock>,
+}
 
 /// A frozen block's weights for products in bf16, packed once; clones share them.
 #[derive(Debug, Clone)]
@@ -43,6 +54,19 @@ impl FrozenBlock {
             fc2: pack(weights.fc2.0),
         }))
     }
+
+    /// Feeds every packed byte to `hash`: what tells whether they are still what they were.
+    pub(crate) fn bytes(&self, hash: &mut impl FnMut(&[u8])) {
+        let Packed {
+            qkv,
+            proj,
+            fc1,
+            fc2,
+        } = &*self.0;
+        for weight in [qkv, proj, fc1, fc2] {
+            weight.pairs(|pairs| pairs.iter().for_each(|pair| hash(&pair.to_le_bytes())));
+        }
+    }
 }
 
 /// What a block takes, in the order of [`FusedBackend::dit_block`], contiguous.
@@ -50,29 +74,26 @@ impl FrozenBlock {
 pub(super) struct Operands {
     tensors: [FlexTensor; 10],
     shape: BlockShape,
-    frozen: Option<FrozenBlock>,
+    plan: BlockPlan,
 }
 
 impl Operands {
-    pub(super) fn new(
-        tensors: [FlexTensor; 10],
-        heads: usize,
-        frozen: Option<FrozenBlock>,
-    ) -> Self {
+    pub(super) fn new(tensors: [FlexTensor; 10], plan: BlockPlan) -> Self {
         let tensors = tensors.map(|tensor| tensor.to_contiguous());
         let x = tensors[0].layout().shape();
-        let hidden = tensors[6].layout().shape()[1];
+        // The bias of fc1: frozen weights are not among the tensors.
+        let hidden = tensors[7].layout().shape()[0];
         let shape = BlockShape {
             batch: x[0],
             tokens: x[1],
             width: x[2],
-            heads,
+            heads: plan.heads,
             hidden,
         };
         Self {
             tensors,
             shape,
-            frozen,
+            plan,
         }
     }
 
@@ -89,7 +110,7 @@ impl Operands {
             fc2,
             fc2_bias,
         ] = &self.tensors;
-        let packed = self.frozen.as_ref().map(|frozen| &*frozen.0);
+        let packed = self.plan.frozen.as_ref().map(|frozen| &*frozen.0);
         let weight = |tensor, packed: Option<_>| match packed {
             Some(packed) => Weight::Bf16(packed),
             None => Weight::F32(values(tensor)),
@@ -187,8 +208,7 @@ impl<C: CheckpointStrategy> FusedBackend for Autodiff<Flex, C> {
         fc1_bias: FloatTensor<Self>,
         fc2: FloatTensor<Self>,
         fc2_bias: FloatTensor<Self>,
-        heads: usize,
-        frozen: Option<FrozenBlock>,
+        plan: BlockPlan,
     ) -> FloatTensor<Self> {
         let all = [
             x, modulation, qkv, qkv_bias, proj, proj_bias, fc1, fc1_bias, fc2, fc2_bias,
@@ -198,10 +218,14 @@ impl<C: CheckpointStrategy> FusedBackend for Autodiff<Flex, C> {
             weights: all[2..].iter().any(|weight| weight.is_tracked()),
         };
         let nodes = std::array::from_fn(|i| all[i].node());
-        let operands = Operands::new(all.map(|operand| operand.into_primitive()), heads, frozen);
+        let operands = Operands::new(all.map(|operand| operand.into_primitive()), plan);
         match BlockNode.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let mut saved = Saved::new(&operands.shape, wanted.modulation);
+                let mut saved = Saved::new(
+                    &operands.shape,
+                    operands.plan.checkpointing,
+                    wanted.modulation,
+                );
                 let out = operands.forward(Some(&mut saved));
                 prep.finish(
                     State {

@@ -6,7 +6,7 @@ use dmp_kernels::norm;
 use dmp_kernels::prompt;
 
 use super::FusedBackend;
-use super::block::{FrozenBlock, Operands};
+use super::block::{BlockPlan, Operands};
 
 impl FusedBackend for Flex {
     fn dit_block(
@@ -20,15 +20,13 @@ impl FusedBackend for Flex {
         fc1_bias: FlexTensor,
         fc2: FlexTensor,
         fc2_bias: FlexTensor,
-        heads: usize,
-        frozen: Option<FrozenBlock>,
+        plan: BlockPlan,
     ) -> FlexTensor {
         Operands::new(
             [
                 x, modulation, qkv, qkv_bias, proj, proj_bias, fc1, fc1_bias, fc2, fc2_bias,
             ],
-            heads,
-            frozen,
+            plan,
         )
         .forward(None)
     }

@@ -11,7 +11,8 @@ mod prompt;
 
 pub use dmp_kernels::profile;
 
-pub use block::FrozenBlock;
+pub use block::{BlockPlan, FrozenBlock};
+pub use dmp_kernels::block::Checkpointing;
 
 pub use conv::{conv_relu, conv_relu_reference};
 
@@ -35,8 +36,7 @@ pub trait FusedBackend: burn::backend::Backend {
         fc1_bias: FloatTensor<Self>,
         fc2: FloatTensor<Self>,
         fc2_bias: FloatTensor<Self>,
-        heads: usize,
-        frozen: Option<FrozenBlock>,
+        plan: BlockPlan,
     ) -> FloatTensor<Self>;
 
     /// See [`prompt_add`].
@@ -71,14 +71,13 @@ pub struct BlockTensors {
     pub fc2: (Tensor<2>, Tensor<1>),
 }
 
-/// One DiT block: tokens `[B, N, D]`, modulation `[B, 6·D]` → tokens `[B, N, D]`. With `frozen` its products are in bf16,
-/// and `weights` count for their own gradients alone.
+/// One DiT block: tokens `[B, N, D]`, modulation `[B, 6·D]` → tokens `[B, N, D]`. With frozen
+/// weights in `plan`, its products are in bf16, and the biases are all that counts of `weights`.
 pub fn dit_block(
     x: Tensor<3>,
     modulation: Tensor<2>,
     weights: BlockTensors,
-    heads: usize,
-    frozen: Option<FrozenBlock>,
+    plan: BlockPlan,
 ) -> Tensor<3> {
     let BlockTensors {
         qkv,
@@ -97,8 +96,7 @@ pub fn dit_block(
         fc1.1.into_dispatch(),
         fc2.0.into_dispatch(),
         fc2.1.into_dispatch(),
-        heads,
-        frozen,
+        plan,
     ))
 }
 

@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use dmp_model::dit::{DitConfig, Preset};
 use serde_json::json;
 
-use crate::bench::{Bench, Dtype, Profile, peak_memory};
+use crate::bench::{Bench, Profile, peak_memory};
+use crate::compute::{CheckpointingName, Dtype};
 use crate::flags;
 use crate::models::open_backbone;
 use crate::output::say;
@@ -28,6 +29,9 @@ pub struct BenchArgs {
     /// Number type of the backbone's products
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
+    /// What a step's backward pass computes anew to save memory
+    #[arg(long, value_enum, default_value_t = CheckpointingName::None)]
+    checkpointing: CheckpointingName,
     /// Threads [default: one a core]
     #[arg(long)]
     threads: Option<usize>,
@@ -53,6 +57,7 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     let bench = Bench {
         config: config(args, device)?,
         dtype: args.dtype,
+        checkpointing: args.checkpointing.into(),
         batch: args.batch,
         reps: usize::try_from(args.reps).context("--reps")?,
     };
@@ -67,7 +72,8 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             "depth": bench.config.depth,
             "tokens": bench.config.num_tokens(),
             "batch": bench.batch,
-            "dtype": args.dtype.to_possible_value().map(|value| value.get_name().to_owned()),
+            "dtype": args.dtype,
+            "checkpointing": args.checkpointing,
             "threads": rayon::current_num_threads(),
             "reps": bench.reps,
             "forward_s": forward,

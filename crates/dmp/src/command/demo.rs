@@ -9,8 +9,10 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
 use dmp_math::timesteps::Timesteps;
+use dmp_model::fused::Checkpointing;
 use dmp_model::patch::{BalanceLoss, PatchConfig};
 
+use crate::compute::Dtype;
 use crate::data::Dataset;
 use crate::data::demo::{self as assets, Split};
 use crate::evaluate::{Score, score};
@@ -74,7 +76,7 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
     let view = gate_view::look(&backbone.model, backbone.model.config().num_classes, &patch)
         .context("the demo's patch has a gate")?;
     let parameters = backbone.model.config().num_params();
-    let model = Model::open("demo", None, None, device)?;
+    let model = Model::open("demo", None, None, sampling.dtype, device)?;
     let base = measure("base", &model, &sampling, device)?;
     let model = Model::patched(backbone, &patch_path, None, device)?;
     let better = measure("patched", &model, &sampling, device)?;
@@ -140,6 +142,7 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         loss_weight: Default::default(),
         timesteps: Timesteps::Importance,
         gate_noise: true,
+        dtype: Dtype::F32,
         balance: BalanceLoss {
             importance: 0.01,
             load: 0.01,
@@ -160,6 +163,7 @@ fn sampling_args(args: &DemoArgs) -> SamplingArgs {
         guided_channels: Channels::Three,
         class: None,
         batch: 64,
+        dtype: Dtype::F32,
         schedule: None,
     }
 }
@@ -180,6 +184,7 @@ fn train(
         directory,
         data,
         cadence,
+        checkpointing: Checkpointing::None,
         interrupt: &Interrupt::listen(),
     };
     train_patch(settings, backbone, session, device)

@@ -73,6 +73,7 @@ fn model(args: &EvalArgs, device: &Device) -> Result<Model> {
         &args.model,
         args.patch.as_deref(),
         args.sampling.schedule,
+        args.sampling.dtype,
         device,
     )
 }

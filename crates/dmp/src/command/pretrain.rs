@@ -140,6 +140,7 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
         directory: &directory,
         data,
         cadence: args.training.cadence(),
+        checkpointing: args.training.checkpointing.into(),
         interrupt: &Interrupt::listen(),
     };
     train_backbone(&settings, None, session, device)?;

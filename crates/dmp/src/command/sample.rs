@@ -49,6 +49,7 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         &args.model,
         args.patch.as_deref(),
         args.sampling.schedule,
+        args.sampling.dtype,
         device,
     )?;
     let layout = model.layout();

@@ -8,6 +8,7 @@ use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 
 use super::Cadence;
+use crate::compute::CheckpointingName;
 use crate::data::{Dataset, ImageShape, Wanted};
 use crate::flags;
 
@@ -48,6 +49,9 @@ pub struct LoopArgs {
     /// Steps between checkpoints
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: u64,
+    /// What the backward pass computes anew to save memory; the result is the same to the bit
+    #[arg(long, value_enum, default_value_t = CheckpointingName::None)]
+    pub checkpointing: CheckpointingName,
     /// Never remove checkpoints at multiples of this
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     keep_every: Option<u64>,

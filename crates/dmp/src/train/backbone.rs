@@ -265,8 +265,11 @@ pub fn train_backbone(
         session.check_data(model, &settings.data)?;
     }
     let path = session.directory.path("backbone.safetensors");
+    let checkpointing = session.checkpointing;
     let trainee = session.train(settings, settings.draw_plan(), settings.steps, |from| {
-        BackboneTrainee::new(settings, start, from, device)
+        let mut trainee = BackboneTrainee::new(settings, start, from, device)?;
+        trainee.model.set_checkpointing(checkpointing);
+        Ok(trainee)
     })?;
     Ok(write_atomic(
         &path,

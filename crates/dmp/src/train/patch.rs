@@ -8,11 +8,9 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use dmp_model::checkpoint::{
-    BackboneFile, PatchMetadata, TensorFile, collect, fingerprint, load_patch, patch_bytes,
-};
+use dmp_model::checkpoint::{BackboneFile, PatchMetadata, TensorFile, load_patch, patch_bytes};
 use dmp_model::denoiser::Denoiser;
-use dmp_model::dit::{Dit, public_key};
+use dmp_model::dit::Dit;
 use dmp_model::patch::Patch;
 use dmp_model::patched::Patched;
 use dmp_model::train::{Ema, Objective, PatchOptimizer, PatchRates};
@@ -36,15 +34,16 @@ pub struct PatchTrainee {
     settings: PatchSettings,
     workers: Workers,
     metadata: PatchMetadata,
+    /// Of the backbone, before the first step.
+    frozen: String,
     device: Device,
 }
 
 impl PatchTrainee {
-    /// Starts anew, or goes on from a checkpoint's folder after so many steps. `backbone` is on the autodiff device and
-    /// requires no gradients.
+    /// Starts anew, or goes on from a checkpoint's folder after so many steps. `backbone` is on the autodiff device.
     pub fn new(
         settings: &PatchSettings,
-        backbone: BackboneFile,
+        mut backbone: BackboneFile,
         from: Option<(u64, &Path)>,
         device: &Device,
     ) -> Result<Self> {
@@ -104,6 +103,8 @@ impl PatchTrainee {
             weight: settings.loss_weight,
             balance: settings.balance,
         };
+        settings.dtype.freeze(&mut backbone.model, &device)?;
+        let frozen = backbone.model.frozen_hash();
         Ok(Self {
             model: Patched::new(backbone.model.no_grad(), patch)?,
             ema,
@@ -117,6 +118,7 @@ impl PatchTrainee {
             settings: settings.clone(),
             workers: Workers::new()?,
             metadata,
+            frozen,
             device,
         })
     }
@@ -135,9 +137,8 @@ impl PatchTrainee {
 
     /// Verifies that not a byte of the backbone has changed.
     pub fn verify_frozen(&self) -> Result<()> {
-        let now = fingerprint(&collect(&self.model.backbone().valid(), public_key));
         anyhow::ensure!(
-            now == self.metadata.base_sha256,
+            self.model.backbone().frozen_hash() == self.frozen,
             "the frozen backbone changed during training; this is a fault of the program, please report it"
         );
         Ok(())
@@ -249,7 +250,7 @@ impl Trainee for PatchTrainee {
 /// `backbone` is on the autodiff form of `device`.
 pub fn train_patch(
     settings: &PatchSettings,
-    backbone: BackboneFile,
+    mut backbone: BackboneFile,
     session: Session<'_>,
     device: &Device,
 ) -> Result<()> {
@@ -258,6 +259,7 @@ pub fn train_patch(
         backbone.model.null_label(),
         backbone.model.config().num_classes,
     );
+    backbone.model.set_checkpointing(session.checkpointing);
     let path = session.directory.path("patch.safetensors");
     let trainee = session.train(settings, draws, settings.steps, |from| {
         PatchTrainee::new(settings, backbone, from, device)

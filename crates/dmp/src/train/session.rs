@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use dmp_model::denoiser::Denoiser;
 use dmp_model::dit::Dit;
+use dmp_model::fused::Checkpointing;
 use serde::Serialize;
 
 use crate::data::Dataset;
@@ -27,6 +28,8 @@ pub struct Session<'a> {
     pub directory: &'a RunDir,
     /// What it trains on.
     pub data: Dataset,
+    /// What each backward pass computes anew.
+    pub checkpointing: Checkpointing,
     /// How often it writes.
     pub cadence: Cadence,
     /// What stops it early.

@@ -127,6 +127,7 @@ impl TrainArgs {
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps,
             gate_noise: self.patch.gate_noise(),
+            dtype: self.patch.dtype(),
             balance: self.patch.balance(),
             patch,
         }
@@ -181,6 +182,7 @@ impl TrainArgs {
             directory,
             data,
             cadence: self.training.cadence(),
+            checkpointing: self.training.checkpointing.into(),
             interrupt,
         }
     }

@@ -7,6 +7,7 @@ use dmp_model::patch::{
 };
 
 use super::MethodName;
+use crate::compute::Dtype;
 use crate::flags::{self, first_given};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,6 +58,9 @@ pub(super) struct PatchArgs {
     /// How the patch starts [default: zero]
     #[arg(long, value_enum)]
     init: Option<InitName>,
+    /// Number type of the frozen backbone's products; the patch, its gradients and all sums are f32 [default: f32]
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
     /// Prompts a block [default: one a token; 8 with --position mix]
     #[arg(long)]
     prompts: Option<usize>,
@@ -102,6 +106,10 @@ pub(super) struct GateArgs {
 impl PatchArgs {
     pub(super) fn prompt_rate(&self) -> f64 {
         self.prompt_rate.unwrap_or(0.1)
+    }
+
+    pub(super) fn dtype(&self) -> Dtype {
+        self.dtype.unwrap_or_default()
     }
 
     pub(super) fn gate_rate(&self) -> f64 {
@@ -171,6 +179,7 @@ impl PatchArgs {
             ("--init", self.init.is_some()),
             ("--prompts", self.prompts.is_some()),
             ("--depth", self.depth.is_some()),
+            ("--dtype", self.dtype.is_some()),
         ])
         .or(self.gate.first_given())
     }

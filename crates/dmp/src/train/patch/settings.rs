@@ -7,6 +7,7 @@ use dmp_math::weight::LossWeight;
 use dmp_model::patch::{BalanceLoss, GateKind, PatchConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::compute::Dtype;
 use crate::run::DrawPlan;
 use crate::train::{Decay, is_default};
 
@@ -59,6 +60,9 @@ pub struct PatchSettings {
     /// Whether the gate's logits are noisy in training, as in the paper.
     #[serde(default = "yes")]
     pub gate_noise: bool,
+    /// Number type of the frozen backbone's products.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dtype: Dtype,
     /// Balance terms.
     pub balance: BalanceLoss,
     /// The patch.

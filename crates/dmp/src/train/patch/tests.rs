@@ -10,6 +10,7 @@ use dmp_model::patch::{
 };
 
 use super::*;
+use crate::compute::Dtype;
 use crate::train::Decay;
 use crate::train::tests::{TINY, assert_close, batch, random, summed};
 
@@ -35,6 +36,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
         loss_weight: LossWeight::MinSnr { gamma: 5.0 },
         timesteps: Timesteps::Importance,
         gate_noise: true,
+        dtype: Dtype::F32,
         balance: BalanceLoss {
             form,
             importance: 0.5,

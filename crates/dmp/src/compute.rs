@@ -1,0 +1,60 @@
+//! How a backbone is computed: the number type of its products, and what its backward pass computes anew.
+
+use anyhow::Result;
+use burn::tensor::Device;
+use clap::ValueEnum;
+use dmp_model::dit::Dit;
+use dmp_model::fused::{self, Checkpointing};
+use serde::{Deserialize, Serialize};
+
+/// What the products of a frozen backbone's blocks are computed in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dtype {
+    /// f32 throughout
+    #[default]
+    F32,
+    /// Frozen weights and what they are multiplied with in bf16, sums in f32
+    Bf16,
+}
+
+impl Dtype {
+    /// Makes a network that stays frozen compute in it.
+    ///
+    /// # Errors
+    /// bf16 on a device without the kernels for it.
+    pub fn freeze(self, model: &mut Dit, device: &Device) -> Result<()> {
+        if self == Self::F32 {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            fused::available(device),
+            "--dtype bf16 is for the CPU's kernels; leave it out on another --device"
+        );
+        model.freeze_in_bf16();
+        Ok(())
+    }
+}
+
+/// What is computed anew instead of being kept for the backward pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckpointingName {
+    /// Nothing: the fastest
+    #[default]
+    None,
+    /// The MLPs' hidden values: about half the memory of activations, an eighth more work
+    Mlp,
+    /// Everything but each block's input: a tenth of the memory of activations, a third more work
+    Block,
+}
+
+impl From<CheckpointingName> for Checkpointing {
+    fn from(name: CheckpointingName) -> Self {
+        match name {
+            CheckpointingName::None => Self::None,
+            CheckpointingName::Mlp => Self::Mlp,
+            CheckpointingName::Block => Self::Block,
+        }
+    }
+}

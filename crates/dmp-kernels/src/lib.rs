@@ -8,8 +8,8 @@
 //! |---|---|
 //! | [`block`] | a whole DiT block, forward and backward |
 //! | [`attention`] | softmax(QKᵀ/√d)·V of one image, forward and backward |
-//! | [`bf16`] | products with frozen weights, packed once in bf16 |
 //! | [`conv`] | convolution, bias and ReLU, forward only |
+//! | [`frozen`] | products with frozen weights, packed once in f32 or bf16 |
 //! | [`norm`] | LayerNorm and adaLN modulation |
 //! | [`gelu`] | GELU (tanh) and its derivative |
 //! | [`prompt`] | `x + m ⊙ P` |
@@ -18,9 +18,11 @@
 //! | [`simd`] | run-time choice of the vector instructions the passes are compiled for |
 
 pub mod attention;
-pub mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub mod block;
 pub mod conv;
+pub mod frozen;
 pub mod gelu;
 pub mod matmul;
 pub mod norm;

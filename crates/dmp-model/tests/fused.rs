@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::seed::{Purpose, stream};
 use dmp_model::checkpoint::{Tensors, apply, collect};
 use dmp_model::dit::{DitBlock, DitConfig};
-use dmp_model::fused::{self, Checkpointing};
+use dmp_model::fused::{self, Checkpointing, Precision};
 use proptest::prelude::*;
 
 /// Sizes of a random block and batch.
@@ -95,7 +95,7 @@ fn assert_close(what: &str, got: &[f32], want: &[f32]) {
 enum How {
     Reference,
     Fused,
-    FusedBf16,
+    Frozen(Precision),
     Checkpointed(Checkpointing),
 }
 
@@ -104,7 +104,7 @@ fn run(sizes: Sizes, how: How) -> Vec<(String, Vec<f32>)> {
     let device = Device::flex().autodiff();
     let mut block = block(sizes, &device);
     match how {
-        How::FusedBf16 => block.freeze_in_bf16(),
+        How::Frozen(precision) => block.pack_weights(precision),
         How::Checkpointed(checkpointing) => block.set_checkpointing(checkpointing),
         How::Reference | How::Fused => {}
     }
@@ -171,8 +171,18 @@ proptest! {
     }
 
     #[test]
+    fn a_frozen_block_equals_its_reference(sizes in sizes()) {
+        let (got, want) = (run(sizes, How::Frozen(Precision::F32)), run(sizes, How::Reference));
+        // Output, and gradients of input and modulation; its weights have none.
+        prop_assert_eq!(got.len(), 3);
+        for ((name, got), (_, want)) in got.iter().zip(&want) {
+            assert_close(name, got, want);
+        }
+    }
+
+    #[test]
     fn a_block_frozen_in_bf16_is_near_its_reference(sizes in sizes()) {
-        let (got, want) = (run(sizes, How::FusedBf16), run(sizes, How::Reference));
+        let (got, want) = (run(sizes, How::Frozen(Precision::Bf16)), run(sizes, How::Reference));
         // Output, and gradients of input and modulation; its weights have none.
         prop_assert_eq!(got.len(), 3);
         for ((name, got), (_, want)) in got.iter().zip(&want).take(3) {

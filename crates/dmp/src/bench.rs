@@ -68,7 +68,7 @@ impl Bench {
     pub fn forward(&self, device: &Device) -> Result<f64> {
         let workers = Workers::new()?;
         let mut backbone = Dit::init(&self.config, 0, device);
-        self.dtype.freeze(&mut backbone, device)?;
+        self.dtype.pack_weights(&mut backbone, device)?;
         let model = Patched::new(backbone, Patch::zeroed(&self.patch(), device))?;
         let share = self.batch.div_ceil(workers.count());
         let parts: Vec<Tensor<4>> = (0..self.batch)

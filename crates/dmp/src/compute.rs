@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use clap::ValueEnum;
 use dmp_model::dit::Dit;
-use dmp_model::fused::{self, Checkpointing};
+use dmp_model::fused::{self, Checkpointing, Precision};
 use serde::{Deserialize, Serialize};
 
 /// What the products of a frozen backbone's blocks are computed in.
@@ -19,19 +19,19 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Makes a network that stays frozen compute in it.
+    /// Packs the weights of a network that stays frozen for products in it.
     ///
     /// # Errors
     /// bf16 on a device without the kernels for it.
-    pub fn freeze(self, model: &mut Dit, device: &Device) -> Result<()> {
-        if self == Self::F32 {
-            return Ok(());
-        }
+    pub fn pack_weights(self, model: &mut Dit, device: &Device) -> Result<()> {
         anyhow::ensure!(
-            fused::available(device),
+            self == Self::F32 || fused::available(device),
             "--dtype bf16 is for the CPU's kernels; leave it out on another --device"
         );
-        model.freeze_in_bf16();
+        model.pack_weights(match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        });
         Ok(())
     }
 }

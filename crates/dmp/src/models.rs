@@ -125,7 +125,7 @@ impl Model {
         device: &Device,
     ) -> Result<Self> {
         let mut backbone = open_backbone(name, device)?;
-        dtype.freeze(&mut backbone.model, device)?;
+        dtype.pack_weights(&mut backbone.model, device)?;
         match patch {
             Some(path) => Self::patched(backbone, path, asked, device),
             None => Self::bare(backbone, asked),

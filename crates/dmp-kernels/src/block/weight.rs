@@ -2,7 +2,7 @@
 
 use gemm::Parallelism;
 
-use crate::bf16::FrozenWeight;
+use crate::frozen::FrozenWeight;
 use crate::matmul::{Store, View, matmul};
 
 /// The weight of a linear map, `[inputs, outputs]`.
@@ -10,8 +10,8 @@ use crate::matmul::{Store, View, matmul};
 pub enum Weight<'a> {
     /// Row-major values.
     F32(&'a [f32]),
-    /// Packed in bf16; what it is multiplied with is rounded too.
-    Bf16(&'a FrozenWeight),
+    /// Packed once.
+    Frozen(&'a FrozenWeight),
 }
 
 impl Weight<'_> {
@@ -19,7 +19,7 @@ impl Weight<'_> {
     pub(super) fn fits(self, [inputs, outputs]: [usize; 2]) -> bool {
         match self {
             Self::F32(values) => values.len() == inputs * outputs,
-            Self::Bf16(frozen) => frozen.shape() == [inputs, outputs],
+            Self::Frozen(frozen) => frozen.shape() == [inputs, outputs],
         }
     }
 
@@ -37,7 +37,7 @@ impl Weight<'_> {
                 let weight = View::new(values, inputs, outputs);
                 matmul(out, outputs, Store::Set, 1.0, input, weight, threads);
             }
-            Self::Bf16(frozen) => frozen.forward(input, out, threads),
+            Self::Frozen(frozen) => frozen.forward(input, out, threads),
         }
     }
 
@@ -55,7 +55,7 @@ impl Weight<'_> {
                 let weight = View::new(values, inputs, outputs).t();
                 matmul(out, inputs, Store::Set, 1.0, gradient, weight, threads);
             }
-            Self::Bf16(frozen) => frozen.backward(gradient, out, threads),
+            Self::Frozen(frozen) => frozen.backward(gradient, out, threads),
         }
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, activation::gelu_approximate};
 
 use super::{DitConfig, linear};
-use crate::fused::{self, BlockPlan, BlockTensors, Checkpointing, FrozenBlock};
+use crate::fused::{self, BlockPlan, BlockTensors, Checkpointing, FrozenBlock, Precision};
 use crate::init::{self, Initializer};
 
 /// LayerNorm's ε in the original DiT.
@@ -107,9 +107,10 @@ impl DitBlock {
         self.plan.checkpointing = checkpointing;
     }
 
-    /// From now on products are in bf16, with the weights as they are now; the weights themselves are given up.
-    pub fn freeze_in_bf16(&mut self) {
-        self.plan.frozen = self.tensors().map(FrozenBlock::new);
+    /// Packs the weights as they are now; the tensors themselves are given up.
+    pub fn pack_weights(&mut self, precision: Precision) {
+        let weights = self.tensors();
+        self.plan.frozen = weights.map(|weights| FrozenBlock::new(weights, precision));
         let linears = [
             &mut self.attn.qkv,
             &mut self.attn.proj,
@@ -124,7 +125,7 @@ impl DitBlock {
         }
     }
 
-    /// The weights packed in bf16, if they are.
+    /// The packed weights, if they are.
     pub(crate) fn frozen(&self) -> Option<&FrozenBlock> {
         self.plan.frozen.as_ref()
     }

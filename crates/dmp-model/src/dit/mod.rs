@@ -25,7 +25,7 @@ pub use preset::Preset;
 
 use crate::checkpoint::{hash_values, hex};
 use crate::denoiser::{Backbone, BlockHook, Conditioning, Denoiser, ImageLayout, NoHook};
-use crate::fused::Checkpointing;
+use crate::fused::{self, Checkpointing, Precision};
 use crate::init::{self, Initializer};
 use block::{linear_zeros, norm_modulate};
 
@@ -96,11 +96,16 @@ impl Dit {
             .for_each(|block| block.set_checkpointing(checkpointing));
     }
 
-    /// From now on the blocks' products are in bf16, with the weights as they are now: for a network that stays frozen.
-    /// Sums, activations between products and gradients are f32. Only the CPU's kernels do this, and the f32 weights
-    /// are given up: such a network is there to compute with, not to be written.
-    pub fn freeze_in_bf16(&mut self) {
-        self.blocks.iter_mut().for_each(DitBlock::freeze_in_bf16);
+    /// Packs the blocks' weights for the CPU's kernels, as they are now and once for the whole run; does nothing elsewhere
+    /// or a second time. Sums, activations between products and gradients are f32 in either precision. The weights' tensors
+    /// are given up: such a network is there to compute with, not to be trained or written.
+    pub fn pack_weights(&mut self, precision: Precision) {
+        if fused::available(&self.pos_embed.device()) {
+            self.blocks
+                .iter_mut()
+                .filter(|block| block.frozen().is_none())
+                .for_each(|block| block.pack_weights(precision));
+        }
     }
 
     /// SHA-256 of every value that a frozen network computes with, in whatever form it holds it: what must be the same

@@ -9,10 +9,10 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
-use dmp_kernels::bf16::FrozenWeight;
 use dmp_kernels::block::{
     BlockShape, BlockWeights, Checkpointing, Saved, Wanted, Weight, block_backward, block_forward,
 };
+use dmp_kernels::frozen::{FrozenWeight, Precision};
 
 use super::flex::{tensor, values};
 use super::{BlockTensors, FusedBackend};
@@ -24,11 +24,11 @@ pub struct BlockPlan {
     pub heads: usize,
     /// What is kept for the backward pass, and what is computed anew.
     pub checkpointing: Checkpointing,
-    /// The weights of its products in bf16, in the place of the tensors.
+    /// Its weights, in the place of the tensors, if they stay as they are.
     pub frozen: Option<FrozenBlock>,
 }
 
-/// A frozen block's weights for products in bf16, packed once; clones share them.
+/// A frozen block's weights, packed once; clones share them.
 #[derive(Debug, Clone)]
 pub struct FrozenBlock(Arc<Packed>);
 
@@ -41,11 +41,11 @@ struct Packed {
 }
 
 impl FrozenBlock {
-    /// Rounds and packs a block's weights.
-    pub fn new(weights: BlockTensors) -> Self {
+    /// Packs a block's weights.
+    pub fn new(weights: BlockTensors, precision: Precision) -> Self {
         let pack = |weight: Tensor<2>| {
             let [inputs, outputs] = weight.dims();
-            FrozenWeight::new(&crate::host::values(weight), inputs, outputs)
+            FrozenWeight::new(&crate::host::values(weight), inputs, outputs, precision)
         };
         Self(Arc::new(Packed {
             qkv: pack(weights.qkv.0),
@@ -64,7 +64,7 @@ impl FrozenBlock {
             fc2,
         } = &*self.0;
         for weight in [qkv, proj, fc1, fc2] {
-            weight.pairs(|pairs| pairs.iter().for_each(|pair| hash(&pair.to_le_bytes())));
+            weight.words(|word| hash(&word.to_le_bytes()));
         }
     }
 }
@@ -112,7 +112,7 @@ impl Operands {
         ] = &self.tensors;
         let packed = self.plan.frozen.as_ref().map(|frozen| &*frozen.0);
         let weight = |tensor, packed: Option<_>| match packed {
-            Some(packed) => Weight::Bf16(packed),
+            Some(packed) => Weight::Frozen(packed),
             None => Weight::F32(values(tensor)),
         };
         BlockWeights {

@@ -13,6 +13,7 @@ pub use dmp_kernels::profile;
 
 pub use block::{BlockPlan, FrozenBlock};
 pub use dmp_kernels::block::Checkpointing;
+pub use dmp_kernels::frozen::Precision;
 
 pub use conv::{conv_relu, conv_relu_reference};
 
@@ -72,7 +73,7 @@ pub struct BlockTensors {
 }
 
 /// One DiT block: tokens `[B, N, D]`, modulation `[B, 6·D]` → tokens `[B, N, D]`. With frozen
-/// weights in `plan`, its products are in bf16, and the biases are all that counts of `weights`.
+/// weights in `plan` the biases are all that counts of `weights`.
 pub fn dit_block(
     x: Tensor<3>,
     modulation: Tensor<2>,

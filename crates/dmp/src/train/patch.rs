@@ -103,7 +103,7 @@ impl PatchTrainee {
             weight: settings.loss_weight,
             balance: settings.balance,
         };
-        settings.dtype.freeze(&mut backbone.model, &device)?;
+        settings.dtype.pack_weights(&mut backbone.model, &device)?;
         let frozen = backbone.model.frozen_hash();
         Ok(Self {
             model: Patched::new(backbone.model.no_grad(), patch)?,

@@ -1,14 +1,11 @@
 //! Attention with AVX-512, a block of query rows at a time: a block's scores stay in cache, and memory grows with N and
 //! not with N².
 
-mod pack;
 mod softmax;
-mod tile;
 
 use super::AttentionShape;
-use pack::{PANEL, pack, panels};
+use crate::avx512::{Left, Out, PANEL, Right, pack, panels, product};
 use softmax::{softmax, softmax_backward};
-use tile::{Left, Out, Right, product};
 
 /// Query rows at a time: whole tiles, and enough of them for the products that sum over them.
 const BLOCK: usize = 96;

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::tile::mask;
+use crate::avx512::mask;
 
 /// Softmax of the first `n` values of each of `rows` rows, in place; the rest of the last vector becomes 0.
 #[target_feature(enable = "avx512f")]

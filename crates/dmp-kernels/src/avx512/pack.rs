@@ -5,10 +5,10 @@ use std::arch::x86_64::*;
 use super::tile::mask;
 
 /// Columns of a panel: four vectors.
-pub(super) const PANEL: usize = 64;
+pub(crate) const PANEL: usize = 64;
 
 /// Values that [`pack`] writes for `n` rows of `width`.
-pub(super) fn panels(n: usize, width: usize) -> usize {
+pub(crate) fn panels(n: usize, width: usize) -> usize {
     n.div_ceil(PANEL) * PANEL * width
 }
 
@@ -17,7 +17,7 @@ pub(super) fn panels(n: usize, width: usize) -> usize {
 /// # Panics
 /// When shapes do not fit: a bug of the caller, never of a user.
 #[target_feature(enable = "avx512f")]
-pub(super) fn pack(rows: &[f32], stride: usize, n: usize, width: usize, out: &mut [f32]) {
+pub(crate) fn pack(rows: &[f32], stride: usize, n: usize, width: usize, out: &mut [f32]) {
     assert!(
         n == 0 || (n - 1) * stride + width <= rows.len(),
         "rows exceed their slice"

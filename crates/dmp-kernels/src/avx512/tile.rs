@@ -6,7 +6,7 @@ use super::pack::PANEL;
 
 /// The left factor: element (i, k) at `i·row + k·column`.
 #[derive(Clone, Copy)]
-pub(super) struct Left<'a> {
+pub(crate) struct Left<'a> {
     values: &'a [f32],
     row: usize,
     column: usize,
@@ -14,7 +14,7 @@ pub(super) struct Left<'a> {
 
 impl<'a> Left<'a> {
     /// Rows `stride` apart.
-    pub(super) fn rows(values: &'a [f32], stride: usize) -> Self {
+    pub(crate) fn rows(values: &'a [f32], stride: usize) -> Self {
         Self {
             values,
             row: stride,
@@ -23,7 +23,7 @@ impl<'a> Left<'a> {
     }
 
     /// The transpose of rows `stride` apart.
-    pub(super) fn columns(values: &'a [f32], stride: usize) -> Self {
+    pub(crate) fn columns(values: &'a [f32], stride: usize) -> Self {
         Self {
             values,
             row: 1,
@@ -34,19 +34,19 @@ impl<'a> Left<'a> {
 
 /// The right factor, its rows `stride` apart.
 #[derive(Clone, Copy)]
-pub(super) struct Right<'a> {
+pub(crate) struct Right<'a> {
     values: &'a [f32],
     stride: usize,
 }
 
 impl<'a> Right<'a> {
-    pub(super) fn rows(values: &'a [f32], stride: usize) -> Self {
+    pub(crate) fn rows(values: &'a [f32], stride: usize) -> Self {
         Self { values, stride }
     }
 }
 
 /// Where the product goes, its rows `stride` apart.
-pub(super) struct Out<'a> {
+pub(crate) struct Out<'a> {
     values: &'a mut [f32],
     stride: usize,
     /// Whether it is added to what is there.
@@ -54,7 +54,7 @@ pub(super) struct Out<'a> {
 }
 
 impl<'a> Out<'a> {
-    pub(super) fn new(values: &'a mut [f32], stride: usize, sum: bool) -> Self {
+    pub(crate) fn new(values: &'a mut [f32], stride: usize, sum: bool) -> Self {
         Self {
             values,
             stride,
@@ -62,7 +62,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    pub(super) fn set(values: &'a mut [f32], stride: usize) -> Self {
+    pub(crate) fn set(values: &'a mut [f32], stride: usize) -> Self {
         Self::new(values, stride, false)
     }
 }
@@ -72,7 +72,7 @@ impl<'a> Out<'a> {
 /// # Panics
 /// When shapes do not fit: a bug of the caller, never of a user.
 #[target_feature(enable = "avx512f")]
-pub(super) fn product(
+pub(crate) fn product(
     [rows, inner, columns]: [usize; 3],
     a: Left<'_>,
     b: Right<'_>,
@@ -126,7 +126,7 @@ pub(super) fn product(
 }
 
 /// Lanes of the last vector of so many values.
-pub(super) fn mask(values: usize) -> __mmask16 {
+pub(crate) fn mask(values: usize) -> __mmask16 {
     match values % 16 {
         0 => !0,
         rest => (1 << rest) - 1,

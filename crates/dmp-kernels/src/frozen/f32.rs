@@ -1,0 +1,117 @@
+//! Products with frozen weights in f32, with AVX-512.
+//!
+//! One copy of a weight serves both directions: the forward product reads its panels as they lie, the backward one
+//! transposes a block of them at a time, which is little work beside the rows it is multiplied with.
+
+use std::cell::RefCell;
+
+use crate::avx512::{Left, Out, PANEL, Right, pack, panels, product};
+use crate::profile::Kernel;
+
+/// Values of a row that are summed before the next columns' turn: so deep a block of a panel, and of some hundred rows,
+/// stays in the second cache.
+const DEPTH: usize = 256;
+
+/// A weight `[inputs, outputs]`: panels of [`PANEL`] outputs, in a panel the inputs' rows one after the other; missing
+/// outputs are zeros.
+#[derive(Debug, Clone)]
+pub(super) struct Panels {
+    inputs: usize,
+    outputs: usize,
+    values: Vec<f32>,
+}
+
+static GEMM: Kernel = Kernel::new("gemm f32, frozen");
+
+impl Panels {
+    /// From row-major values.
+    pub(super) fn pack(values: &[f32], inputs: usize, outputs: usize) -> Self {
+        let mut packed = Vec::with_capacity(inputs * outputs.next_multiple_of(PANEL));
+        for first in (0..outputs).step_by(PANEL) {
+            for row in values.chunks_exact(outputs) {
+                let columns = &row[first..outputs.min(first + PANEL)];
+                packed.extend_from_slice(columns);
+                packed.resize(packed.len() + PANEL - columns.len(), 0.0);
+            }
+        }
+        Self {
+            inputs,
+            outputs,
+            values: packed,
+        }
+    }
+
+    /// Everything that is held.
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// `out` `[rows, outputs]` ← `a` `[rows, inputs]` · weight.
+    pub(super) fn forward(&self, a: &[f32], out: &mut [f32]) {
+        // SAFETY: there are panels only where the CPU has AVX-512.
+        GEMM.time(1, || unsafe { self.forward_avx512(a, out) });
+    }
+
+    /// `out` `[rows, inputs]` ← `a` `[rows, outputs]` · weightᵀ.
+    pub(super) fn backward(&self, a: &[f32], out: &mut [f32]) {
+        thread_local! {
+            static TRANSPOSED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+        }
+        TRANSPOSED.with_borrow_mut(|block| {
+            block.resize(panels(PANEL, DEPTH), 0.0);
+            // SAFETY: there are panels only where the CPU has AVX-512.
+            GEMM.time(1, || unsafe { self.backward_avx512(a, out, block) });
+        });
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn forward_avx512(&self, a: &[f32], out: &mut [f32]) {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let rows = a.len() / inputs;
+        for deep in (0..inputs).step_by(DEPTH) {
+            let depth = DEPTH.min(inputs - deep);
+            for (first, panel) in self.panels() {
+                product(
+                    [rows, depth, PANEL.min(outputs - first)],
+                    Left::rows(&a[deep..], inputs),
+                    Right::rows(&panel[deep * PANEL..], PANEL),
+                    Out::new(&mut out[first..], outputs, deep > 0),
+                    1.0,
+                );
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn backward_avx512(&self, a: &[f32], out: &mut [f32], block: &mut [f32]) {
+        const { assert!(DEPTH.is_multiple_of(PANEL)) };
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let rows = a.len() / outputs;
+        for deep in (0..outputs).step_by(DEPTH) {
+            let depth = DEPTH.min(outputs - deep);
+            for first in (0..inputs).step_by(PANEL) {
+                let columns = PANEL.min(inputs - first);
+                let blocks = block.chunks_exact_mut(PANEL * PANEL);
+                let panels = self.panels().skip(deep / PANEL);
+                for (block, (output, panel)) in blocks.zip(panels) {
+                    let width = PANEL.min(outputs - output);
+                    pack(&panel[first * PANEL..], PANEL, columns, width, block);
+                }
+                product(
+                    [rows, depth, columns],
+                    Left::rows(&a[deep..], outputs),
+                    Right::rows(block, PANEL),
+                    Out::new(&mut out[first..], inputs, deep > 0),
+                    1.0,
+                );
+            }
+        }
+    }
+
+    /// Each panel and the first of its outputs.
+    fn panels(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        (0..self.outputs)
+            .step_by(PANEL)
+            .zip(self.values.chunks_exact(self.inputs * PANEL))
+    }
+}

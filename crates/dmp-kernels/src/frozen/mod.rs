@@ -1,0 +1,161 @@
+//! Products with the weights of a network that stays frozen, packed once for the whole run.
+
+pub(crate) mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod f32;
+
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use crate::matmul::{Store, View, matmul};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Level, level};
+
+/// What products with frozen weights are computed in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// f32 throughout.
+    #[default]
+    F32,
+    /// Weights and what they are multiplied with rounded to bf16, sums in f32.
+    Bf16,
+}
+
+/// The frozen weight of a linear map, `[inputs, outputs]`, for products in both directions.
+///
+/// An element of a product does not depend on how many other rows there are, but where weights are [`Form::Rows`].
+#[derive(Debug, Clone)]
+pub struct FrozenWeight {
+    inputs: usize,
+    outputs: usize,
+    form: Form,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// Row-major, for the `gemm` crate: f32 on processors without AVX-512.
+    Rows(Vec<f32>),
+    #[cfg(target_arch = "x86_64")]
+    F32(f32::Panels),
+    Bf16(bf16::Packed),
+}
+
+impl FrozenWeight {
+    /// From row-major values `[inputs, outputs]`.
+    ///
+    /// # Panics
+    /// When there are not as many values: a bug of the caller, never of a user.
+    pub fn new(values: &[f32], inputs: usize, outputs: usize, precision: Precision) -> Self {
+        assert_eq!(values.len(), inputs * outputs, "weight");
+        let form = match precision {
+            #[cfg(target_arch = "x86_64")]
+            Precision::F32 if level() == Level::Avx512 => {
+                Form::F32(f32::Panels::pack(values, inputs, outputs))
+            }
+            Precision::F32 => Form::Rows(values.to_vec()),
+            Precision::Bf16 => Form::Bf16(bf16::Packed::new(values, inputs, outputs)),
+        };
+        Self {
+            inputs,
+            outputs,
+            form,
+        }
+    }
+
+    /// `[inputs, outputs]`.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.inputs, self.outputs]
+    }
+
+    /// Calls `see` with every value held, as 32 bits.
+    pub fn words(&self, mut see: impl FnMut(u32)) {
+        match &self.form {
+            Form::Rows(values) => values.iter().for_each(|value| see(value.to_bits())),
+            #[cfg(target_arch = "x86_64")]
+            Form::F32(panels) => panels
+                .values()
+                .iter()
+                .for_each(|value| see(value.to_bits())),
+            Form::Bf16(packed) => packed.pairs(see),
+        }
+    }
+
+    /// `out` `[rows, outputs]` ← `input` `[rows, inputs]` · weight.
+    pub fn forward(&self, input: &[f32], out: &mut [f32], threads: Parallelism) {
+        let shape = [self.inputs, self.outputs];
+        match &self.form {
+            Form::Rows(values) => {
+                let weight = View::new(values, self.inputs, self.outputs);
+                by_gemm(input, weight, shape, out, threads);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Form::F32(panels) => spread(input, shape, out, threads, |a, out| {
+                panels.forward(a, out);
+            }),
+            Form::Bf16(packed) => spread(input, shape, out, threads, |a, out| {
+                packed.forward(a, out);
+            }),
+        }
+    }
+
+    /// `out` `[rows, inputs]` ← `gradient` `[rows, outputs]` · weightᵀ.
+    pub fn backward(&self, gradient: &[f32], out: &mut [f32], threads: Parallelism) {
+        let shape = [self.outputs, self.inputs];
+        match &self.form {
+            Form::Rows(values) => {
+                let weight = View::new(values, self.inputs, self.outputs).t();
+                by_gemm(gradient, weight, shape, out, threads);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Form::F32(panels) => spread(gradient, shape, out, threads, |a, out| {
+                panels.backward(a, out);
+            }),
+            Form::Bf16(packed) => spread(gradient, shape, out, threads, |a, out| {
+                packed.backward(a, out);
+            }),
+        }
+    }
+}
+
+fn by_gemm(
+    a: &[f32],
+    weight: View<'_>,
+    [inner, columns]: [usize; 2],
+    out: &mut [f32],
+    threads: Parallelism,
+) {
+    let a = View::new(a, a.len() / inner.max(1), inner);
+    matmul(out, columns, Store::Set, 1.0, a, weight, threads);
+}
+
+/// `out` `[rows, columns]` ← what `product` makes of `a` `[rows, inner]`, the rows shared out over threads.
+fn spread(
+    a: &[f32],
+    [inner, columns]: [usize; 2],
+    out: &mut [f32],
+    threads: Parallelism,
+    product: impl Fn(&[f32], &mut [f32]) + Sync,
+) {
+    if inner == 0 || columns == 0 {
+        out.fill(0.0);
+        return;
+    }
+    let rows = out.len() / columns;
+    assert_eq!(a.len(), rows * inner, "left factor");
+    assert_eq!(out.len(), rows * columns, "product");
+    let workers = match threads {
+        Parallelism::None => 1,
+        Parallelism::Rayon(0) => rayon::current_num_threads(),
+        Parallelism::Rayon(count) => count,
+    };
+    if workers == 1 {
+        return product(a, out);
+    }
+    let share = rows.div_ceil(workers).max(1);
+    a.par_chunks(share * inner)
+        .zip(out.par_chunks_mut(share * columns))
+        .for_each(|(a, out)| product(a, out));
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use dmp_math::schedule::BetaSchedule;
 use dmp_math::seed::{Purpose, stream};
 use dmp_model::checkpoint::BackboneFile;
 use dmp_model::denoiser::Denoiser;
@@ -16,8 +17,13 @@ use dmp_model::patched::Patched;
 
 use crate::compute::Dtype;
 use crate::data::{Dataset, ImageShape};
+use crate::models::Model;
 use crate::run::{Prefetch, Trainee, Workers};
+use crate::sampling::{Sampling, SamplingArgs};
 use crate::train::{Decay, PatchSettings, PatchTrainee};
+
+/// Steps of the sampler that is timed.
+const SAMPLER_STEPS: u16 = 4;
 
 /// Runs before the first one that counts.
 const WARM_UP: usize = 2;
@@ -34,6 +40,14 @@ pub struct Bench {
     pub batch: usize,
     /// Runs that count; the median is given.
     pub reps: usize,
+}
+
+/// Median seconds of what needs no gradients, for a batch.
+pub struct Inference {
+    /// A forward pass of the patched model.
+    pub forward: f64,
+    /// A step of DDPM: the forward pass and what is made of it.
+    pub sampler_step: f64,
 }
 
 /// What the kernels took of some training steps.
@@ -63,13 +77,41 @@ impl Profile {
 }
 
 impl Bench {
-    /// Median seconds of a forward pass of the patched model, without gradients, its images shared out over the cores
-    /// as in sampling.
-    pub fn forward(&self, device: &Device) -> Result<f64> {
-        let workers = Workers::new()?;
+    /// What is drawn from: a backbone and the paper's patch.
+    fn model(&self, device: &Device) -> Result<Patched<Dit>> {
         let mut backbone = Dit::init(&self.config, 0, device);
         self.dtype.pack_weights(&mut backbone, device)?;
-        let model = Patched::new(backbone, Patch::zeroed(&self.patch(), device))?;
+        Ok(Patched::new(
+            backbone,
+            Patch::zeroed(&self.patch(), device),
+        )?)
+    }
+
+    /// Medians without gradients, the batch's images shared out over the cores.
+    pub fn inference(&self, device: &Device) -> Result<Inference> {
+        let model = self.model(device)?;
+        Ok(Inference {
+            forward: self.forward(&model, device)?,
+            sampler_step: self.sampler_step(model, device)?,
+        })
+    }
+
+    fn sampler_step(&self, model: Patched<Dit>, device: &Device) -> Result<f64> {
+        let model = Model::joined(model, BetaSchedule::Linear);
+        let args = SamplingArgs {
+            count: self.batch,
+            sampling_steps: SAMPLER_STEPS.to_string(),
+            dtype: self.dtype,
+            ..SamplingArgs::default()
+        };
+        let seconds = self.median(|| {
+            Sampling::new(&model, &args, device)?.try_for_each(|batch| batch.map(drop))
+        })?;
+        Ok(seconds / f64::from(SAMPLER_STEPS))
+    }
+
+    fn forward(&self, model: &Patched<Dit>, device: &Device) -> Result<f64> {
+        let workers = Workers::new()?;
         let share = self.batch.div_ceil(workers.count());
         let parts: Vec<Tensor<4>> = (0..self.batch)
             .step_by(share)

@@ -132,6 +132,15 @@ impl Model {
         }
     }
 
+    /// What has been joined already.
+    pub fn joined(model: Patched<Dit>, schedule: BetaSchedule) -> Self {
+        Self {
+            num_classes: model.backbone().config().num_classes,
+            schedule,
+            network: Network::Patched(Box::new(model)),
+        }
+    }
+
     /// A backbone alone.
     pub fn bare(backbone: BackboneFile, asked: Option<BetaSchedule>) -> Result<Self> {
         Ok(Self {

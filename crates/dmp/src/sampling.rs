@@ -78,6 +78,25 @@ pub struct SamplingArgs {
     pub schedule: Option<BetaSchedule>,
 }
 
+impl Default for SamplingArgs {
+    /// What a command has without flags.
+    fn default() -> Self {
+        Self {
+            count: 16,
+            seed: 0,
+            sampler: Sampler::Ddpm,
+            sampling_steps: "50".to_owned(),
+            eta: 0.0,
+            guidance: 1.0,
+            guided_channels: Channels::Three,
+            class: None,
+            batch: 64,
+            dtype: Dtype::F32,
+            schedule: None,
+        }
+    }
+}
+
 /// Some images, in the order of their indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampledBatch {
@@ -237,4 +256,20 @@ fn to_pixels(images: Tensor<4>) -> Result<Vec<u8>> {
         .iter()
         .map(|x| (127.5 * x + 128.0).clamp(0.0, 255.0) as u8)
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn the_default_is_what_a_command_has_without_flags() {
+        let command = SamplingArgs::augment_args(Command::new("sample"));
+        let parsed = SamplingArgs::from_arg_matches(&command.get_matches_from(["sample"])).unwrap();
+        let json = |args: &SamplingArgs| serde_json::to_value(args).unwrap();
+        assert_eq!(json(&parsed), json(&SamplingArgs::default()));
+        assert_eq!(parsed.schedule, None);
+    }
 }

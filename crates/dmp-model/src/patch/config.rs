@@ -108,6 +108,23 @@ impl PatchConfig {
         }
     }
 
+    /// A mixture of `num_prompts` prompts that each cover all tokens, its gate random at first: equal prompts under an
+    /// equal gate would stay equal.
+    pub fn mixture(
+        num_prompts: usize,
+        num_tokens: usize,
+        hidden_size: usize,
+        depth: usize,
+    ) -> Self {
+        Self {
+            position: Position::Mix,
+            init: Init::Gate,
+            num_prompts,
+            prompt_tokens: num_tokens,
+            ..Self::paper(num_tokens, hidden_size, depth)
+        }
+    }
+
     /// Values of a prompt: its tokens' vectors, one after the other.
     pub fn prompt_size(&self) -> usize {
         self.prompt_tokens * self.hidden_size

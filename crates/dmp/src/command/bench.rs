@@ -6,12 +6,15 @@ use clap::Args;
 use dmp_model::dit::{DitConfig, Preset};
 use serde_json::json;
 
-use crate::bench::{Bench, Profile, peak_memory};
+use crate::bench::{Bench, Inference, Profile, peak_memory};
 use crate::compute::{CheckpointingName, Dtype};
 use crate::flags;
 use crate::models::open_backbone;
 use crate::output::say;
 use crate::report::table::{Column, Table};
+
+/// Steps of the sampler that images a second are told for.
+const USUAL_STEPS: f64 = 50.0;
 
 /// Time a forward pass and a training step of a patched model
 #[derive(Debug, Args)]
@@ -61,7 +64,10 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
         batch: args.batch,
         reps: usize::try_from(args.reps).context("--reps")?,
     };
-    let forward = bench.forward(device)?;
+    let Inference {
+        forward,
+        sampler_step,
+    } = bench.inference(device)?;
     let step = bench.step(device)?;
     let profile = args.profile.then(|| bench.profile(device)).transpose()?;
     let images = |seconds: f64| bench.batch as f64 / seconds;
@@ -78,6 +84,8 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             "reps": bench.reps,
             "forward_s": forward,
             "step_s": step,
+            "sampler_step_s": sampler_step,
+            "sampled_images_per_s": images(USUAL_STEPS * sampler_step),
             "peak_memory_bytes": peak_memory(),
         });
         if let Some(profile) = &profile {
@@ -96,6 +104,10 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     say(format_args!(
         "step: {step:.4} s, {:.1} images/s",
         images(step)
+    ))?;
+    say(format_args!(
+        "sampling: {:.2} images/s in {USUAL_STEPS} steps of {sampler_step:.4} s",
+        images(USUAL_STEPS * sampler_step)
     ))?;
     if let Some(bytes) = peak_memory() {
         say(format_args!("peak memory: {:.0} MB", bytes as f64 / 1e6))?;

@@ -16,7 +16,7 @@ fn times_a_model_and_says_what_was_timed() {
         (&figures["tokens"], &figures["hidden"], &figures["threads"]),
         (&16.into(), &16.into(), &2.into())
     );
-    for key in ["forward_s", "step_s"] {
+    for key in ["forward_s", "step_s", "sampled_images_per_s"] {
         assert!(figures[key].as_f64().unwrap() > 0.0, "{key}: {printed}");
     }
     let kernels = figures["profile"].as_array().unwrap();

@@ -55,7 +55,7 @@ pub(super) struct PatchArgs {
     /// Where prompts go [default: add]
     #[arg(long, value_enum)]
     position: Option<PositionName>,
-    /// How the patch starts [default: zero]
+    /// How the patch starts [default: zero; gate with --position mix]
     #[arg(long, value_enum)]
     init: Option<InitName>,
     /// Number type of the frozen backbone's products; the patch, its gradients and all sums are f32 [default: f32]
@@ -160,6 +160,8 @@ impl PatchArgs {
             },
             top_k: self.gate.top_k.unwrap_or(1.0),
             init: match self.init {
+                // Prompts of a mixture that start alike under an equal gate would stay alike.
+                None if position == Position::Mix => Init::Gate,
                 None | Some(InitName::Zero) => Init::Zero,
                 Some(InitName::Random) => Init::Random,
                 Some(InitName::Gate) => Init::Gate,

@@ -80,7 +80,7 @@ impl Bench {
     /// Median seconds of a forward pass of the patched model, without gradients, its images shared out over the cores
     /// as in sampling.
     pub fn forward(&self, device: &Device) -> Result<f64> {
-        let workers = Workers::new()?;
+        let workers = Workers::on(device)?;
         let mut backbone = Dit::init(&self.config, 0, device);
         self.dtype.apply(&mut backbone);
         let model = Patched::new(backbone, Patch::zeroed(&self.patch(), device))?;

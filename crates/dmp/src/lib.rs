@@ -7,6 +7,7 @@ pub mod bench;
 pub mod cli;
 pub mod command;
 pub mod data;
+pub mod device;
 pub mod evaluate;
 pub mod flags;
 pub mod gate_view;

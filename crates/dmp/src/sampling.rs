@@ -64,7 +64,7 @@ pub struct SamplingArgs {
     /// Draw this class only [default: classes in turn]
     #[arg(long)]
     pub class: Option<usize>,
-    /// Images drawn at a time, on each core
+    /// Images drawn at a time, on each core of a CPU
     #[arg(long, default_value_t = 64, value_parser = flags::batch)]
     pub batch: usize,
     /// Noise schedule the model was trained with, linear or squaredcos_cap_v2 [default: what its file
@@ -148,7 +148,7 @@ impl<'a> Sampling<'a> {
             },
             begun: 0,
             ready: VecDeque::new(),
-            workers: Workers::new()?,
+            workers: Workers::on(device)?,
         })
     }
 

@@ -7,6 +7,7 @@ use dmp_model::dit::{DitConfig, Preset};
 use serde_json::json;
 
 use crate::bench::{Bench, Dtype, Profile, peak_memory};
+use crate::device;
 use crate::flags;
 use crate::models::open_backbone;
 use crate::output::say;
@@ -50,6 +51,10 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             .build_global()
             .context("--threads")?;
     }
+    anyhow::ensure!(
+        args.dtype == Dtype::F32 || dmp_model::fused::available(device),
+        "--dtype bf16 is the CPU's so far; give --dtype f32, or --device cpu"
+    );
     let bench = Bench {
         config: config(args, device)?,
         dtype: args.dtype,
@@ -67,6 +72,7 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             "depth": bench.config.depth,
             "tokens": bench.config.num_tokens(),
             "batch": bench.batch,
+            "device": device::describe(device),
             "dtype": args.dtype.to_possible_value().map(|value| value.get_name().to_owned()),
             "threads": rayon::current_num_threads(),
             "reps": bench.reps,

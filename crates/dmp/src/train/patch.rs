@@ -115,7 +115,7 @@ impl PatchTrainee {
                 steps: settings.steps,
             },
             settings: settings.clone(),
-            workers: Workers::new()?,
+            workers: Workers::on(&device)?,
             metadata,
             device,
         })

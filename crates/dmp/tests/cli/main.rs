@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod devices;
 mod eval;
 mod harness;
 mod refusals;

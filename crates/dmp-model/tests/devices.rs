@@ -44,7 +44,10 @@ fn agrees_with_the_cpu(tolerance: f64, work: impl Fn(&Device) -> Vec<(String, Ve
     assert_eq!(found.len(), expected.len());
     for ((name, found), (_, expected)) in found.iter().zip(&expected) {
         assert_eq!(found.len(), expected.len(), "{name}");
-        assert!(expected.iter().any(|x| *x != 0.0), "{name} is nothing but 0");
+        assert!(
+            expected.iter().any(|x| *x != 0.0),
+            "{name} is nothing but 0"
+        );
         let error = case::relative_error(found, expected);
         println!("{name:<40} relative error {error:.2e}");
         assert!(error <= tolerance, "{name} is off by {error:.2e}");

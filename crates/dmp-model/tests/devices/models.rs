@@ -14,9 +14,7 @@ use dmp_model::denoiser::ImageLayout;
 use dmp_model::dit::{Dit, DitConfig, public_key};
 use dmp_model::host;
 use dmp_model::loss::NoisedBatch;
-use dmp_model::patch::{
-    BalanceForm, BalanceLoss, GateNoise, Init, Patch, PatchConfig, Position,
-};
+use dmp_model::patch::{BalanceForm, BalanceLoss, GateNoise, Init, Patch, PatchConfig, Position};
 use dmp_model::patched::Patched;
 use dmp_model::sampler::{Guided, GuidedChannels, ImageNoise, Method, SampleRequest, sample};
 use dmp_model::train::{Ema, Objective, PatchOptimizer, PatchRates, WholeOptimizer};
@@ -120,13 +118,21 @@ fn a_step_of_a_patch() {
         let mut found = vec![("loss".to_owned(), host::values(loss.total.clone()))];
         let gradients = GradientsParams::from_grads(loss.total.backward(), model.patch());
         found.extend(gradients_of(model.patch(), &gradients));
-        assert_eq!(found.len(), 1 + CONFIG.depth + 3, "prompts, gate, bias, noise weights");
+        assert_eq!(
+            found.len(),
+            1 + CONFIG.depth + 3,
+            "prompts, gate, bias, noise weights"
+        );
         let rates = PatchRates {
             prompts: 1e-2,
             gate: Some(1e-2),
         };
-        let (patch, norm) =
-            PatchOptimizer::default().step(model.patch().clone(), vec![gradients], rates, Some(0.1));
+        let (patch, norm) = PatchOptimizer::default().step(
+            model.patch().clone(),
+            vec![gradients],
+            rates,
+            Some(0.1),
+        );
         found.push(("norm".to_owned(), vec![norm.0 as f32]));
         found.push(flat("patch", collect(&patch.valid(), str::to_owned)));
         found

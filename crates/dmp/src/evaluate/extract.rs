@@ -66,7 +66,9 @@ impl Extractor<'_> {
                 }
             }
             let inputs = resizing.map(batches, |batch| self.input(&batch));
-            let inputs = inputs.into_iter().map(|input| (self.network.clone(), input));
+            let inputs = inputs
+                .into_iter()
+                .map(|input| (self.network.clone(), input));
             let parts = computing.map(inputs.collect(), |(network, input)| {
                 self.features(&network, input)
             });

@@ -108,8 +108,7 @@ mod tests {
         let workers = Workers { pools: Vec::new() };
         let here = std::thread::current().id();
         let work = |item: usize| (item, std::thread::current().id());
-        let (seen, beside) =
-            workers.map_beside(vec![0, 1], work, || std::thread::current().id());
+        let (seen, beside) = workers.map_beside(vec![0, 1], work, || std::thread::current().id());
         assert_eq!((seen, beside), (vec![(0, here), (1, here)], here));
         assert_eq!(workers.count(), 1);
     }

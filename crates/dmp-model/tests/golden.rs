@@ -11,3 +11,8 @@ mod forward;
 mod sampling;
 #[path = "golden/training.rs"]
 mod training;
+
+/// What computes here.
+fn device() -> burn::tensor::Device {
+    burn::tensor::Device::flex()
+}

@@ -177,3 +177,17 @@ fn the_fused_convolution_is_the_reference() {
         assert!(distance < 1e-5, "{kernel:?}: {distance}");
     }
 }
+
+/// The kernel knows no gradients; where they are tracked the reference computes.
+#[test]
+fn a_tracked_convolution_has_gradients() {
+    let device = Device::flex().autodiff();
+    let x = Tensor::<4>::full([1, 1, 2, 2], 3.0, &device).require_grad();
+    let (weight, bias) = (
+        Tensor::<4>::full([1, 1, 1, 1], 2.0, &device),
+        Tensor::<1>::full([1], 0.5, &device),
+    );
+    let out = conv_relu(x.clone(), weight, bias, 1, [0, 0]);
+    let gradients = out.sum().backward();
+    assert_eq!(host::values(x.grad(&gradients).unwrap()), [2.0; 4]);
+}

@@ -111,7 +111,7 @@ impl Bench {
     }
 
     fn forward(&self, model: &Patched<Dit>, device: &Device) -> Result<f64> {
-        let workers = Workers::new()?;
+        let workers = Workers::on(device)?;
         let share = self.batch.div_ceil(workers.count());
         let parts: Vec<Tensor<4>> = (0..self.batch)
             .step_by(share)

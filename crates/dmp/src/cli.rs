@@ -1,7 +1,6 @@
 //! The command line: what can be said. Nothing acts here.
 
-use burn::tensor::Device;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::bench::BenchArgs;
 use crate::command::demo::DemoArgs;
@@ -10,13 +9,14 @@ use crate::command::inspect::InspectArgs;
 use crate::command::pretrain::PretrainArgs;
 use crate::command::sample::SampleArgs;
 use crate::command::train::TrainArgs;
+use crate::device::DeviceName;
 
 /// Make a converged, frozen diffusion model better with a patch of a few megabytes
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to compute on
-    #[arg(long, global = true, value_enum, default_value_t = DeviceName::Auto)]
+    /// What to compute on: auto (the best there is), cpu, cuda, cuda:N, metal or vulkan
+    #[arg(long, global = true, default_value_t)]
     pub device: DeviceName,
     /// What to do
     #[command(subcommand)]
@@ -58,22 +58,4 @@ pub enum Command {
     Bench(BenchArgs),
     /// Train a backbone from scratch
     Pretrain(PretrainArgs),
-}
-
-/// What can be computed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DeviceName {
-    /// The best there is; in this build the CPU
-    Auto,
-    /// The CPU
-    Cpu,
-}
-
-impl DeviceName {
-    /// The device itself.
-    pub fn open(self) -> Device {
-        match self {
-            Self::Auto | Self::Cpu => Device::flex(),
-        }
-    }
 }

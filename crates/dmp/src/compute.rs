@@ -26,7 +26,7 @@ impl Dtype {
     pub fn pack_weights(self, model: &mut Dit, device: &Device) -> Result<()> {
         anyhow::ensure!(
             self == Self::F32 || fused::available(device),
-            "--dtype bf16 is for the CPU's kernels; leave it out on another --device"
+            "--dtype bf16 is for the CPU's kernels; give --dtype f32 on another --device"
         );
         model.pack_weights(match self {
             Self::F32 => Precision::F32,

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod command;
 pub mod compute;
 pub mod data;
+pub mod device;
 pub mod evaluate;
 pub mod flags;
 pub mod gate_view;

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use dmp::cli::{Cli, Command};
-use dmp::command;
 use dmp::run::Interrupted;
+use dmp::{command, device};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -43,14 +44,21 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    let device = cli.device.open();
-    match &cli.command {
-        Command::Demo(args) => command::demo::demo(args, &device),
-        Command::Train(args) => command::train::train(args, &device),
-        Command::Sample(args) => command::sample::sample(args, &device),
-        Command::Eval(args) => command::eval::eval(args, &device),
-        Command::Inspect(args) => command::inspect::inspect(args, &device),
-        Command::Bench(args) => command::bench::bench(args, &device),
-        Command::Pretrain(args) => command::pretrain::pretrain(args, &device),
+    let device = cli.device.open()?;
+    if dmp_model::fused::available(&device) {
+        return act(&cli.command, &device);
+    }
+    device::guarded(|| act(&cli.command, &device))?
+}
+
+fn act(command: &Command, device: &Device) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => command::demo::demo(args, device),
+        Command::Train(args) => command::train::train(args, device),
+        Command::Sample(args) => command::sample::sample(args, device),
+        Command::Eval(args) => command::eval::eval(args, device),
+        Command::Inspect(args) => command::inspect::inspect(args, device),
+        Command::Bench(args) => command::bench::bench(args, device),
+        Command::Pretrain(args) => command::pretrain::pretrain(args, device),
     }
 }

@@ -65,7 +65,7 @@ pub struct SamplingArgs {
     /// Draw this class only [default: classes in turn]
     #[arg(long)]
     pub class: Option<usize>,
-    /// Images drawn at a time, on each core
+    /// Images drawn at a time, on each core of a CPU
     #[arg(long, default_value_t = 64, value_parser = flags::batch)]
     pub batch: usize,
     /// Number type of the backbone's products
@@ -171,7 +171,7 @@ impl<'a> Sampling<'a> {
             },
             begun: 0,
             ready: VecDeque::new(),
-            workers: Workers::new()?,
+            workers: Workers::on(device)?,
         })
     }
 

@@ -114,7 +114,7 @@ fn result(stage: &Path) -> PathBuf {
 }
 
 fn execute(cli: &Cli) -> Result<()> {
-    let device = cli.device.open();
+    let device = cli.device.open()?;
     match &cli.command {
         Command::Pretrain(args) => dmp::command::pretrain::pretrain(args, &device),
         Command::Train(args) => dmp::command::train::train(args, &device),

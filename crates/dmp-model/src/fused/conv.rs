@@ -2,13 +2,14 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, backend_extension};
+use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use dmp_kernels::conv::{self, ConvShape};
 
+use super::available;
 use super::flex::{tensor, values};
 
 /// Operations without a backward pass.
@@ -65,7 +66,8 @@ pub fn conv_relu(
     padding: [usize; 2],
 ) -> Tensor<4> {
     // The kernel knows no gradients, so a device that tracks them takes the reference.
-    if x.device() == Device::flex() {
+    let device = x.device();
+    if available(&device) && !device.is_autodiff() {
         return Tensor::from_dispatch(Dispatch::conv_relu(
             x.into_dispatch(),
             weight.into_dispatch(),

@@ -1,6 +1,5 @@
 //! Forward passes: bare, patched, guided; masks.
 
-use burn::tensor::Device;
 use dmp_model::denoiser::{Backbone, Denoiser};
 use dmp_model::patched::Patched;
 use dmp_model::sampler::{Guided, GuidedChannels};
@@ -9,7 +8,7 @@ use crate::case::models;
 
 #[test]
 fn forward_matches_the_public_code() {
-    let device = Device::flex();
+    let device = crate::device();
     for mut case in models() {
         let (backbone, patch) = (case.backbone(&device), case.patch(&device));
         let x = case.tensor::<4>("in.x", &device);

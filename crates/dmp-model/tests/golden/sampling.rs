@@ -1,6 +1,6 @@
 //! DDPM and DDIM with recorded noise.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::patched::Patched;
@@ -39,7 +39,7 @@ fn samplers_match_the_public_code() {
         );
         return println!("no diffusion case in {}", root().display());
     }
-    let device = Device::flex();
+    let device = crate::device();
     let mut case = Case::open(&folder);
     let model_case = case.config["model"]
         .as_str()

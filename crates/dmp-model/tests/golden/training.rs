@@ -46,7 +46,7 @@ fn batch(case: &Case, device: &Device) -> NoisedBatch {
 
 #[test]
 fn loss_terms_and_gradients_match_the_public_code() {
-    let device = Device::flex().autodiff();
+    let device = crate::device().autodiff();
     for mut case in models() {
         let model = patched(&case, &device);
         let batch = batch(&case, &device);
@@ -141,7 +141,7 @@ fn check_gradients(case: &mut Case, schedule: &str, model: &Patched<Dit>, loss: 
 
 #[test]
 fn adamw_steps_match_the_public_code() {
-    let device = Device::flex().autodiff();
+    let device = crate::device().autodiff();
     for mut case in models() {
         let mut model = patched(&case, &device);
         let batch = batch(&case, &device);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::bench::{Bench, Inference, Profile, peak_memory};
 use crate::compute::{CheckpointingName, Dtype};
+use crate::device;
 use crate::flags;
 use crate::models::open_backbone;
 use crate::output::say;
@@ -57,6 +58,10 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             .build_global()
             .context("--threads")?;
     }
+    anyhow::ensure!(
+        args.dtype == Dtype::F32 || dmp_model::fused::available(device),
+        "--dtype bf16 is the CPU's so far; give --dtype f32, or --device cpu"
+    );
     let bench = Bench {
         config: config(args, device)?,
         dtype: args.dtype,
@@ -78,6 +83,7 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             "depth": bench.config.depth,
             "tokens": bench.config.num_tokens(),
             "batch": bench.batch,
+            "device": device::describe(device),
             "dtype": args.dtype,
             "checkpointing": args.checkpointing,
             "threads": rayon::current_num_threads(),

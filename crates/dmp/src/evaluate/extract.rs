@@ -51,20 +51,27 @@ pub struct Extractor<'a> {
 impl Extractor<'_> {
     /// Features of all `pictures`; `name` stands before the progress bar.
     pub fn all(&self, pictures: Pictures<'_>, name: &'static str) -> Result<Extracted> {
-        let workers = Workers::new()?;
+        // Images are resized on the CPU, whatever the network computes on.
+        let (resizing, computing) = (Workers::of_cpu()?, Workers::on(self.device)?);
         let interrupt = Interrupt::listen();
         let bar = progress_bar(pictures.count as u64, 0, "images").with_prefix(name);
         let mut all = Extracted::default();
         let mut pictures = pictures.peekable();
         while pictures.peek().is_some() {
-            let mut work = Vec::with_capacity(workers.count());
-            for _ in 0..workers.count() {
+            let mut batches = Vec::with_capacity(resizing.count());
+            for _ in 0..resizing.count() {
                 let batch = pictures.by_ref().take(BATCH).collect::<Result<Vec<_>>>()?;
                 if !batch.is_empty() {
-                    work.push((self.network.clone(), batch));
+                    batches.push(batch);
                 }
             }
-            let parts = workers.map(work, |(network, batch)| self.batch(&network, &batch));
+            let inputs = resizing.map(batches, |batch| self.input(&batch));
+            let inputs = inputs
+                .into_iter()
+                .map(|input| (self.network.clone(), input));
+            let parts = computing.map(inputs.collect(), |(network, input)| {
+                self.features(&network, input)
+            });
             for part in parts {
                 bar.inc(part.count as u64);
                 all.append(part);
@@ -77,7 +84,8 @@ impl Extractor<'_> {
         Ok(all)
     }
 
-    fn batch(&self, network: &Inception, pictures: &[Picture]) -> Extracted {
+    /// What the network takes for some pictures, `[count, 3, SIDE, SIDE]`.
+    fn input(&self, pictures: &[Picture]) -> TensorData {
         let mut values = Vec::with_capacity(pictures.len() * 3 * SIDE * SIDE);
         for picture in pictures {
             let plane = picture.size[0] * picture.size[1];
@@ -88,8 +96,12 @@ impl Extractor<'_> {
                 values.extend(self.preprocess.channel(pixels, picture.size, SIDE));
             }
         }
-        let images = TensorData::new(values, [pictures.len(), 3, SIDE, SIDE]);
-        let output = network.forward(Tensor::from_data(images, self.device));
+        TensorData::new(values, [pictures.len(), 3, SIDE, SIDE])
+    }
+
+    fn features(&self, network: &Inception, input: TensorData) -> Extracted {
+        let count = input.shape()[0];
+        let output = network.forward(Tensor::from_data(input, self.device));
         let logits = |bias| {
             network
                 .logits(output.pool.clone(), bias)
@@ -97,7 +109,7 @@ impl Extractor<'_> {
                 .unwrap_or_default()
         };
         Extracted {
-            count: pictures.len(),
+            count,
             logits: logits(false),
             logits_with_bias: logits(true),
             pool: host::values(output.pool.clone()),

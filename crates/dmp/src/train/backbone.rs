@@ -156,7 +156,7 @@ impl BackboneTrainee {
                 steps: settings.steps,
             },
             settings: settings.clone(),
-            workers: Workers::new()?,
+            workers: Workers::on(&device)?,
             device,
         })
     }

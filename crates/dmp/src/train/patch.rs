@@ -116,7 +116,7 @@ impl PatchTrainee {
                 steps: settings.steps,
             },
             settings: settings.clone(),
-            workers: Workers::new()?,
+            workers: Workers::on(&device)?,
             metadata,
             frozen,
             device,

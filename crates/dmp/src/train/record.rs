@@ -36,17 +36,12 @@ fn value(tensor: &Tensor<1>) -> f64 {
 
 /// Mean entropy of all masks over ln N: 1 is uniform, 0 a single prompt; `None` without masks.
 fn gate_entropy(routing: &Routing) -> Option<f64> {
-    let entropies: Vec<f64> = routing
-        .masks
-        .iter()
-        .flat_map(|mask| {
-            let prompts = mask.dims()[1];
-            let values = dmp_model::host::values(mask.clone());
-            values
-                .chunks(prompts)
-                .map(dmp_math::entropy::normalised_entropy)
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    (!entropies.is_empty()).then(|| entropies.iter().sum::<f64>() / entropies.len() as f64)
+    let prompts = routing.masks.first()?.dims()[1];
+    // One read for all blocks: a GPU answers each only when it has done everything before.
+    let masks = dmp_model::host::values(Tensor::cat(routing.masks.clone(), 0));
+    let entropies = masks
+        .chunks(prompts)
+        .map(dmp_math::entropy::normalised_entropy);
+    let count = entropies.len() as f64;
+    Some(entropies.sum::<f64>() / count)
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod computing;
 mod demo;
+mod devices;
 mod eval;
 mod harness;
 mod refusals;

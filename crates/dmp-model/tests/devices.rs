@@ -1,0 +1,55 @@
+//! The method on a GPU: the golden cases, and what they leave out, against the CPU.
+//!
+//! In builds with `cuda`, `metal` or `vulkan`. `DMP_DEVICE` names one of them; without it the first of the build is
+//! taken. Sizes are tiny, so that Mesa's software device does for Vulkan.
+#![cfg(any(feature = "cuda", feature = "metal", feature = "vulkan"))]
+
+#[path = "golden/case.rs"]
+mod case;
+#[path = "devices/features.rs"]
+mod features;
+#[path = "golden/forward.rs"]
+mod forward;
+#[path = "devices/models.rs"]
+mod models;
+#[path = "golden/sampling.rs"]
+mod sampling;
+#[path = "golden/training.rs"]
+mod training;
+
+use burn::tensor::Device;
+
+/// What computes here.
+fn device() -> Device {
+    let held: &[(&str, fn() -> Device)] = &[
+        #[cfg(feature = "cuda")]
+        ("cuda", || Device::cuda(0)),
+        #[cfg(feature = "metal")]
+        ("metal", || Device::metal(Default::default())),
+        #[cfg(feature = "vulkan")]
+        ("vulkan", || Device::vulkan(Default::default())),
+    ];
+    let wanted = std::env::var("DMP_DEVICE").ok();
+    let (_, open) = held
+        .iter()
+        .find(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name))
+        .unwrap_or_else(|| panic!("DMP_DEVICE={wanted:?} is not in this build"));
+    open()
+}
+
+/// Does `work` on the CPU and here: each of its results must agree, ‖a − b‖ / ‖b‖ ≤ `tolerance`.
+#[track_caller]
+fn agrees_with_the_cpu(tolerance: f64, work: impl Fn(&Device) -> Vec<(String, Vec<f32>)>) {
+    let (found, expected) = (work(&device()), work(&Device::flex()));
+    assert_eq!(found.len(), expected.len());
+    for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+        assert_eq!(found.len(), expected.len(), "{name}");
+        assert!(
+            expected.iter().any(|x| *x != 0.0),
+            "{name} is nothing but 0"
+        );
+        let error = case::relative_error(found, expected);
+        println!("{name:<40} relative error {error:.2e}");
+        assert!(error <= tolerance, "{name} is off by {error:.2e}");
+    }
+}

@@ -1,0 +1,52 @@
+//! The networks that measure.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use dmp_math::seed::{Purpose, stream};
+use dmp_model::checkpoint::{apply, collect};
+use dmp_model::features::FashionCnn;
+use dmp_model::fused::conv_relu;
+use dmp_model::host;
+
+fn random<const D: usize>(shape: [usize; D], index: u64, device: &Device) -> Tensor<D> {
+    let mut values = vec![0.0; shape.iter().product()];
+    stream(11, Purpose::Init, index).fill_normal(&mut values);
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+#[test]
+fn the_embedded_networks_features() {
+    crate::agrees_with_the_cpu(1e-4, |device| {
+        let empty = FashionCnn::new(device);
+        let mut tensors = collect(&empty, str::to_owned);
+        for (index, tensor) in tensors.values_mut().enumerate() {
+            stream(5, Purpose::Init, index as u64).fill_normal(&mut tensor.values);
+            tensor.values.iter_mut().for_each(|value| *value *= 0.2);
+        }
+        let network = apply(empty, tensors, str::to_owned).unwrap();
+        let output = network.forward(random([2, 1, 28, 28], 0, device));
+        vec![
+            ("features".to_owned(), host::values(output.features)),
+            ("logits".to_owned(), host::values(output.logits)),
+        ]
+    });
+}
+
+/// The shapes of Inception's: without a kernel of ours, burn's convolution.
+#[test]
+fn convolutions() {
+    crate::agrees_with_the_cpu(1e-4, |device| {
+        [
+            ([1, 1], 1, [0, 0]),
+            ([3, 3], 2, [0, 0]),
+            ([1, 7], 1, [0, 3]),
+        ]
+        .into_iter()
+        .map(|(kernel, stride, padding)| {
+            let x = random([2, 5, 17, 13], 1, device);
+            let weight = random([4, 5, kernel[0], kernel[1]], 2, device);
+            let out = conv_relu(x, weight, random([4], 3, device), stride, padding);
+            (format!("convolution {kernel:?}"), host::values(out))
+        })
+        .collect()
+    });
+}

@@ -5,14 +5,14 @@ use rayon::prelude::*;
 
 use super::forward::ForwardPass;
 use super::linear::add_weight;
+use super::recompute::{anew, recompute};
 use super::saved::{Parts, Saved};
 use super::scratch::with_scratch;
 use super::{BlockShape, BlockWeights, Gradients, Modulation, Wanted, WeightGradients};
 use crate::attention::attention_backward;
-use crate::gelu::{bias_gelu, gelu_backward, gelu_with_backward};
+use crate::gelu::{gelu_backward, gelu_with_backward};
 use crate::norm::{
-    add_bias, add_column_products, gate_rows, modulation_backward, norm_modulate,
-    norm_modulate_backward,
+    add_column_products, gate_rows, modulation_backward, norm_modulate, norm_modulate_backward,
 };
 
 /// Given `dout` `[B, N, D]`, the gradients of what [`super::block_forward`] took.
@@ -91,19 +91,6 @@ pub fn block_backward(
     gradients
 }
 
-/// Lengths of the parts of a group that were not kept; `branches` when the modulation's gradient is wanted.
-fn anew(shape: &BlockShape, kept: &Parts<&[f32]>, branches: bool, rows: usize) -> Parts<usize> {
-    let mut lengths = kept.missing(shape, rows);
-    // x₁ is made of attention's branch, so this one is needed on the way.
-    if lengths.middle == 0 && !branches {
-        lengths.attention_branch = 0;
-    }
-    if !branches {
-        lengths.mlp_branch = 0;
-    }
-    lengths
-}
-
 /// Images from `first` on, and where their gradients go.
 struct Share<'a> {
     first: usize,
@@ -159,6 +146,13 @@ impl Pass<'_> {
         let [qkv, mixed, middle, pre, branch_1, branch_2] =
             anew(self.shape, &kept, branches, rows).into_array();
         let attention = self.shape.attention();
+        let images = rows / self.shape.tokens;
+        let forward = ForwardPass {
+            shape: self.shape,
+            weights: self.weights,
+            modulation: &self.modulation[group.first * 6 * d..][..images * 6 * d],
+            threads: self.threads,
+        };
         let lengths = [
             rows * d,
             rows * d,
@@ -177,57 +171,14 @@ impl Pass<'_> {
             lengths,
             |[branch, u, wide, activated, dqkv, scores, rest @ ..]| {
                 let mut again = Parts::from_array(rest);
-                self.recompute(&group, kept, &mut again, [u, activated, scores]);
+                let x = self.rows(self.x, &group, d);
+                recompute(&forward, x, kept, &mut again, [u, activated, scores]);
                 let parts = kept.or(again.map(|part| &*part));
                 let mlp = [&mut *branch, &mut *u, wide, activated];
                 self.mlp_branch(&mut group, &parts, sums.as_deref_mut(), mlp);
                 self.attention_branch(&mut group, &parts, sums, [branch, u, dqkv, scores]);
             },
         );
-    }
-
-    /// Fills the parts that have room here: those that were not kept.
-    fn recompute(
-        &self,
-        group: &Group<'_>,
-        kept: Parts<&[f32]>,
-        again: &mut Parts<&mut [f32]>,
-        [u, activated, scores]: [&mut [f32]; 3],
-    ) {
-        let (d, hidden) = (self.shape.width, self.shape.hidden);
-        let images = group.rows / self.shape.tokens;
-        let forward = ForwardPass {
-            shape: self.shape,
-            weights: self.weights,
-            modulation: &self.modulation[group.first * 6 * d..][..images * 6 * d],
-            threads: self.threads,
-        };
-        if !again.middle.is_empty() {
-            forward.attention_branch(self.rows(self.x, group, d), u, scores, again);
-        }
-        let Parts {
-            middle,
-            pre,
-            mlp_branch,
-            ..
-        } = again;
-        if pre.is_empty() {
-            return;
-        }
-        let middle = if middle.is_empty() {
-            kept.middle
-        } else {
-            middle
-        };
-        debug_assert_eq!(pre.len(), group.rows * hidden);
-        forward.hidden(middle, u, pre);
-        if mlp_branch.is_empty() {
-            add_bias(pre, self.weights.fc1_bias);
-        } else {
-            bias_gelu(pre, self.weights.fc1_bias, activated);
-            forward.project_hidden(activated, mlp_branch);
-            add_bias(mlp_branch, self.weights.fc2_bias);
-        }
     }
 
     /// From `dout`: leaves the gradient of x₁ in `group.dx`.

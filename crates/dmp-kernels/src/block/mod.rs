@@ -11,6 +11,7 @@ mod backward;
 mod forward;
 mod grads;
 mod linear;
+mod recompute;
 mod saved;
 mod scratch;
 mod weight;

@@ -52,6 +52,15 @@ impl<'a> View<'a> {
 
 static GEMM: Kernel = Kernel::new("gemm");
 
+/// Threads that share a product.
+pub(crate) fn workers(threads: Parallelism) -> usize {
+    match threads {
+        Parallelism::None => 1,
+        Parallelism::Rayon(0) => rayon::current_num_threads(),
+        Parallelism::Rayon(count) => count,
+    }
+}
+
 /// What becomes of the destination's old values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Store {
@@ -80,12 +89,7 @@ pub fn matmul(
         m == 0 || (m - 1) * row_stride + n <= out.len(),
         "product exceeds its slice"
     );
-    let busy = match threads {
-        Parallelism::None => 1,
-        Parallelism::Rayon(0) => rayon::current_num_threads(),
-        Parallelism::Rayon(count) => count,
-    };
-    GEMM.time(busy, || {
+    GEMM.time(workers(threads), || {
         // SAFETY: `View` and the assertion above keep every access inside the slices; `out` is borrowed
         // mutably and so overlaps neither operand.
         unsafe {
@@ -112,6 +116,13 @@ pub fn matmul(
             );
         }
     });
+}
+
+/// `out` ← `a · weight`, all rows dense; `a` has as many columns as the weight has rows.
+pub(crate) fn linear(a: &[f32], weight: View<'_>, out: &mut [f32], threads: Parallelism) {
+    let (inner, columns) = (weight.rows, weight.columns);
+    let a = View::new(a, a.len() / inner.max(1), inner);
+    matmul(out, columns, Store::Set, 1.0, a, weight, threads);
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ pub fn count(text: &str) -> Result<usize, String> {
     within(text, 1 << 32)
 }
 
+/// Threads.
+pub fn threads(text: &str) -> Result<usize, String> {
+    within(text, 1 << 10)
+}
+
 /// Images at a time.
 pub fn batch(text: &str) -> Result<usize, String> {
     within(text, 1 << 16)

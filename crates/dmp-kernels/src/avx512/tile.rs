@@ -1,4 +1,4 @@
-//! Products of small matrices in tiles of registers.
+//! Products of matrices in tiles of registers: small ones, or blocks of large ones.
 
 use std::arch::x86_64::*;
 

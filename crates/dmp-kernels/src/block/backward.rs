@@ -49,6 +49,7 @@ pub fn block_backward(
         return gradients;
     }
     shape.check(weights, modulation, &[x, dout]);
+    saved.check(shape, wanted.modulation);
     let workers = rayon::current_num_threads();
     let threads = shape.inner_parallelism(workers);
     let pass = Pass {

@@ -34,6 +34,9 @@ pub fn block_forward(
         return;
     }
     shape.check(weights, modulation, &[x, out]);
+    if let Some(saved) = &saved {
+        saved.check(shape, false);
+    }
     let workers = rayon::current_num_threads();
     let images = shape.group(workers);
     let threads = shape.inner_parallelism(workers);

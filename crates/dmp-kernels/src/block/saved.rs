@@ -3,22 +3,27 @@
 use super::BlockShape;
 use super::scratch::{give, take};
 
-/// How much is left between the passes. Gradients are the same to the bit.
+/// How much is left between the passes. Gradients are the same to the bit where products do not depend on how many rows
+/// there are: with frozen weights, and on one thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Checkpointing {
     /// All that is needed besides the input: 9·D values a token with the usual MLP.
     #[default]
     None,
-    /// All but the MLP's hidden values: 5·D a token; `fc1` is computed once more.
+    /// All but the MLP's hidden values: 5·D a token; `fc1` is computed once more, and for the modulation's gradient `fc2`.
     Mlp,
-    /// The input alone; attention and `fc1` are computed once more.
+    /// The input alone; attention is computed once more too.
     Block,
 }
 
 /// What the backward pass needs of the forward pass, besides input and modulation. Parts that [`Checkpointing`] does not
 /// keep are empty.
 #[derive(Debug, Clone)]
-pub struct Saved(Parts<Vec<f32>>);
+pub struct Saved {
+    shape: BlockShape,
+    branches: bool,
+    parts: Parts<Vec<f32>>,
+}
 
 impl Saved {
     /// Room for a block, its values unspecified; `branches` when the modulation's gradient will be wanted.
@@ -34,10 +39,25 @@ impl Saved {
             mlp_branch: mlp && branches,
         };
         let lengths = Parts::lengths(shape, shape.batch * shape.tokens);
-        Self(kept.zip(lengths).map(|(kept, length)| match kept {
+        let parts = kept.zip(lengths).map(|(kept, length)| match kept {
             true => take(length),
             false => Vec::new(),
-        }))
+        });
+        Self {
+            shape: *shape,
+            branches,
+            parts,
+        }
+    }
+
+    /// # Panics
+    /// When it is of another block, or lacks what the modulation's gradient needs: a bug of the caller, never of a user.
+    pub(super) fn check(&self, shape: &BlockShape, branches: bool) {
+        assert_eq!(self.shape, *shape, "saved of another shape");
+        assert!(
+            self.branches || !branches,
+            "saved without the branches that the modulation's gradient needs"
+        );
     }
 
     /// Each group's parts, of `rows` rows, in turn.
@@ -47,7 +67,7 @@ impl Saved {
         rows: usize,
     ) -> impl Iterator<Item = Parts<&mut [f32]>> {
         let mut chunks = self
-            .0
+            .parts
             .as_mut()
             .zip(Parts::lengths(shape, rows))
             .map(|(part, length)| part.chunks_mut(length));
@@ -60,7 +80,7 @@ impl Saved {
 
     /// The parts of `rows` rows from `first` on.
     pub(super) fn rows(&self, shape: &BlockShape, first: usize, rows: usize) -> Parts<&[f32]> {
-        self.0
+        self.parts
             .as_ref()
             .zip(Parts::lengths(shape, 1))
             .map(|(part, width)| {
@@ -73,7 +93,7 @@ impl Saved {
 /// The next step's [`Saved::new`] takes the memory.
 impl Drop for Saved {
     fn drop(&mut self) {
-        give(self.0.as_mut().map(std::mem::take).into_array());
+        give(self.parts.as_mut().map(std::mem::take).into_array());
     }
 }
 

@@ -3,7 +3,7 @@
 use gemm::Parallelism;
 
 use crate::frozen::FrozenWeight;
-use crate::matmul::{Store, View, matmul};
+use crate::matmul::{View, linear};
 
 /// The weight of a linear map, `[inputs, outputs]`.
 #[derive(Debug, Clone, Copy)]
@@ -33,9 +33,7 @@ impl Weight<'_> {
     ) {
         match self {
             Self::F32(values) => {
-                let input = View::new(input, input.len() / inputs, inputs);
-                let weight = View::new(values, inputs, outputs);
-                matmul(out, outputs, Store::Set, 1.0, input, weight, threads);
+                linear(input, View::new(values, inputs, outputs), out, threads);
             }
             Self::Frozen(frozen) => frozen.forward(input, out, threads),
         }
@@ -51,9 +49,12 @@ impl Weight<'_> {
     ) {
         match self {
             Self::F32(values) => {
-                let gradient = View::new(gradient, gradient.len() / outputs, outputs);
-                let weight = View::new(values, inputs, outputs).t();
-                matmul(out, inputs, Store::Set, 1.0, gradient, weight, threads);
+                linear(
+                    gradient,
+                    View::new(values, inputs, outputs).t(),
+                    out,
+                    threads,
+                );
             }
             Self::Frozen(frozen) => frozen.backward(gradient, out, threads),
         }

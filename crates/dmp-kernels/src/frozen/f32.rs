@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use crate::avx512::{Left, Out, PANEL, Right, pack, panels, product};
 use crate::profile::Kernel;
+use crate::simd::{Level, level};
 
 /// Values of a row that are summed before the next columns' turn: so deep a block of a panel, and of some hundred rows,
 /// stays in the second cache.
@@ -25,7 +26,11 @@ static GEMM: Kernel = Kernel::new("gemm f32, frozen");
 
 impl Panels {
     /// From row-major values.
+    ///
+    /// # Panics
+    /// Where the CPU lacks AVX-512, which every product of panels relies on: a bug of the caller, never of a user.
     pub(super) fn pack(values: &[f32], inputs: usize, outputs: usize) -> Self {
+        assert_eq!(level(), Level::Avx512, "panels are for AVX-512");
         let mut packed = Vec::with_capacity(inputs * outputs.next_multiple_of(PANEL));
         for first in (0..outputs).step_by(PANEL) {
             for row in values.chunks_exact(outputs) {
@@ -48,7 +53,7 @@ impl Panels {
 
     /// `out` `[rows, outputs]` ← `a` `[rows, inputs]` · weight.
     pub(super) fn forward(&self, a: &[f32], out: &mut [f32]) {
-        // SAFETY: there are panels only where the CPU has AVX-512.
+        // SAFETY: `pack` has seen that the CPU has AVX-512.
         GEMM.time(1, || unsafe { self.forward_avx512(a, out) });
     }
 
@@ -59,7 +64,7 @@ impl Panels {
         }
         TRANSPOSED.with_borrow_mut(|block| {
             block.resize(panels(PANEL, DEPTH), 0.0);
-            // SAFETY: there are panels only where the CPU has AVX-512.
+            // SAFETY: `pack` has seen that the CPU has AVX-512.
             GEMM.time(1, || unsafe { self.backward_avx512(a, out, block) });
         });
     }

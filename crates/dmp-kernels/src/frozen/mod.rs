@@ -7,7 +7,7 @@ mod f32;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use crate::matmul::{Store, View, matmul};
+use crate::matmul::{View, linear, workers};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Level, level};
 
@@ -23,7 +23,7 @@ pub enum Precision {
 
 /// The frozen weight of a linear map, `[inputs, outputs]`, for products in both directions.
 ///
-/// An element of a product does not depend on how many other rows there are, but where weights are [`Form::Rows`].
+/// An element of a product does not depend on how many other rows there are, except where weights are [`Form::Rows`].
 #[derive(Debug, Clone)]
 pub struct FrozenWeight {
     inputs: usize,
@@ -86,7 +86,9 @@ impl FrozenWeight {
         match &self.form {
             Form::Rows(values) => {
                 let weight = View::new(values, self.inputs, self.outputs);
-                by_gemm(input, weight, shape, out, threads);
+                spread(input, shape, out, Parallelism::None, |a, out| {
+                    linear(a, weight, out, threads);
+                });
             }
             #[cfg(target_arch = "x86_64")]
             Form::F32(panels) => spread(input, shape, out, threads, |a, out| {
@@ -104,7 +106,9 @@ impl FrozenWeight {
         match &self.form {
             Form::Rows(values) => {
                 let weight = View::new(values, self.inputs, self.outputs).t();
-                by_gemm(gradient, weight, shape, out, threads);
+                spread(gradient, shape, out, Parallelism::None, |a, out| {
+                    linear(a, weight, out, threads);
+                });
             }
             #[cfg(target_arch = "x86_64")]
             Form::F32(panels) => spread(gradient, shape, out, threads, |a, out| {
@@ -115,17 +119,6 @@ impl FrozenWeight {
             }),
         }
     }
-}
-
-fn by_gemm(
-    a: &[f32],
-    weight: View<'_>,
-    [inner, columns]: [usize; 2],
-    out: &mut [f32],
-    threads: Parallelism,
-) {
-    let a = View::new(a, a.len() / inner.max(1), inner);
-    matmul(out, columns, Store::Set, 1.0, a, weight, threads);
 }
 
 /// `out` `[rows, columns]` ← what `product` makes of `a` `[rows, inner]`, the rows shared out over threads.
@@ -143,11 +136,10 @@ fn spread(
     let rows = out.len() / columns;
     assert_eq!(a.len(), rows * inner, "left factor");
     assert_eq!(out.len(), rows * columns, "product");
-    let workers = match threads {
-        Parallelism::None => 1,
-        Parallelism::Rayon(0) => rayon::current_num_threads(),
-        Parallelism::Rayon(count) => count,
-    };
+    if rows == 0 {
+        return;
+    }
+    let workers = workers(threads);
     if workers == 1 {
         return product(a, out);
     }

@@ -107,10 +107,12 @@ impl DitBlock {
         self.plan.checkpointing = checkpointing;
     }
 
-    /// Packs the weights as they are now; the tensors themselves are given up.
+    /// Packs the weights as they are now, once; the tensors themselves are given up.
     pub fn pack_weights(&mut self, precision: Precision) {
-        let weights = self.tensors();
-        self.plan.frozen = weights.map(|weights| FrozenBlock::new(weights, precision));
+        let Some(weights) = self.tensors().filter(|_| self.plan.frozen.is_none()) else {
+            return;
+        };
+        self.plan.frozen = Some(FrozenBlock::new(weights, precision));
         let linears = [
             &mut self.attn.qkv,
             &mut self.attn.proj,

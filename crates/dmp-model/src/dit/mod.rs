@@ -103,7 +103,6 @@ impl Dit {
         if fused::available(&self.pos_embed.device()) {
             self.blocks
                 .iter_mut()
-                .filter(|block| block.frozen().is_none())
                 .for_each(|block| block.pack_weights(precision));
         }
     }

@@ -64,7 +64,15 @@ impl FrozenBlock {
             fc2,
         } = &*self.0;
         for weight in [qkv, proj, fc1, fc2] {
-            weight.words(|word| hash(&word.to_le_bytes()));
+            let mut bytes = Vec::new();
+            weight.words(|word| {
+                bytes.extend(word.to_le_bytes());
+                if bytes.len() >= 1 << 16 {
+                    hash(&bytes);
+                    bytes.clear();
+                }
+            });
+            hash(&bytes);
         }
     }
 }

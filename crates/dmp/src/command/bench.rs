@@ -37,7 +37,7 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value_t = CheckpointingName::None)]
     checkpointing: CheckpointingName,
     /// Threads [default: one a core]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::threads)]
     threads: Option<usize>,
     /// Runs that count; medians are printed
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..))]
@@ -58,10 +58,6 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             .build_global()
             .context("--threads")?;
     }
-    anyhow::ensure!(
-        args.dtype == Dtype::F32 || dmp_model::fused::available(device),
-        "--dtype bf16 is the CPU's so far; give --dtype f32, or --device cpu"
-    );
     let bench = Bench {
         config: config(args, device)?,
         dtype: args.dtype,

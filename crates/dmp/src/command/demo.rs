@@ -81,7 +81,7 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
     let parameters = backbone.model.config().num_params();
     let model = Model::open("demo", None, None, sampling.dtype, device)?;
     let base = measure("base", &model, &sampling, device)?;
-    let model = Model::patched(backbone, &patch_path, None, device)?;
+    let model = Model::open("demo", Some(&patch_path), None, sampling.dtype, device)?;
     let better = measure("patched", &model, &sampling, device)?;
     let sample_seconds = sample_start.elapsed().as_secs_f64();
 

@@ -55,6 +55,23 @@ fn of_a_model_or_a_patch() {
     );
 }
 
+/// Prompts of a mixture that start alike under a gate that treats them alike would stay one prompt, many times over.
+#[test]
+fn of_prompts_that_would_stay_alike() {
+    let train = |rest: &str| format!("train --model demo --data demo --out nowhere {rest}");
+    for rest in ["--gate uniform", "--method prompt-tuning"] {
+        says(
+            &train(&format!("--position mix {rest}")),
+            &["alike", "--init random"],
+        );
+        says(&train(&format!("--init gate {rest}")), &["--init gate"]);
+    }
+    says(
+        &train("--position mix --init zero"),
+        &["alike", "--init gate"],
+    );
+}
+
 #[test]
 fn of_a_run() {
     let bench = Bench::new();

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::panels::Panels;
+use crate::avx512::mask;
 
 /// Whether the processor has the instructions; looked up once.
 pub(super) fn available() -> bool {
@@ -22,10 +23,7 @@ pub(super) fn product(a: &[u32], b: &Panels, out: &mut [f32]) {
     for (first, width, panel) in b.iter() {
         assert_eq!(panel.len(), width * depth, "panel");
         let real = width.min(columns - first);
-        let last = match real % 16 {
-            0 => !0,
-            rest => (1 << rest) - 1,
-        };
+        let last = mask(real);
         // SAFETY: `first` is a column of the product.
         let tiles = Tiles {
             a: a.as_ptr(),

@@ -1,7 +1,7 @@
 //! Products with frozen weights in bf16: what they are multiplied with is rounded to bf16 on the way, sums are f32.
 //!
 //! With AVX-512-BF16 one instruction multiplies and adds 32 pairs, twice as many as in f32, and a weight takes half the
-//! memory to read. Elsewhere the same arithmetic is done in f32, for the same numbers and not for speed.
+//! memory to read. Elsewhere the same rounded factors are multiplied in f32, for nearly the same numbers and not for speed.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

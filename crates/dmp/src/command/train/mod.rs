@@ -93,6 +93,9 @@ impl TrainArgs {
         if let Some(flag) = foreign {
             bail!("{flag} is of {of}, not of this training; leave it out");
         }
+        if let Some(reason) = self.patch.alike(self.method) {
+            bail!("{reason}");
+        }
         match self.patch.gate.load_in_vain() {
             Some(reason) => bail!("--load weighs selection, and {reason}; leave it out"),
             None => Ok(()),

@@ -173,6 +173,25 @@ impl PatchArgs {
         }
     }
 
+    /// Why prompts would stay alike, or a gate that there is not would be made random.
+    pub(super) fn alike(&self, method: MethodName) -> Option<&'static str> {
+        let learns = method == MethodName::Dmp && self.gate.gate != Some(GateName::Uniform);
+        let (mix, init) = (self.position == Some(PositionName::Mix), self.init);
+        match init {
+            Some(InitName::Gate) if !learns => {
+                Some("--init gate makes a gate random, and there is none that learns; leave it out")
+            }
+            None | Some(InitName::Zero) if mix && !learns => Some(
+                "--position mix without a gate that learns makes all prompts of a block alike; give --init random, or \
+                 --method dmp with --gate linear",
+            ),
+            Some(InitName::Zero) if mix => Some(
+                "--position mix with --init zero makes all prompts of a block alike; give --init gate or random",
+            ),
+            _ => None,
+        }
+    }
+
     /// The first of these flags that was given.
     pub(super) fn first_given(&self) -> Option<&'static str> {
         first_given(&[

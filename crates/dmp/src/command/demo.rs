@@ -132,8 +132,8 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         seed: args.seed,
         steps: args.steps,
         batch: 512,
-        prompt_rate: 0.1,
-        gate_rate: 1e-3,
+        prompt_rate: 0.02,
+        gate_rate: 1e-4,
         gate_after: 0,
         warmup: 0,
         decay: Decay::Cosine,
@@ -145,11 +145,12 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         schedule: schedule_of(backbone.schedule, None)?,
         loss_weight: Default::default(),
         timesteps: Timesteps::Importance,
-        gate_noise: true,
+        gate_noise: false,
         dtype: Dtype::F32,
         balance: BalanceLoss {
             importance: 0.01,
-            load: 0.01,
+            // Without noise on the gate there is no such term.
+            load: 0.0,
             ..BalanceLoss::default()
         },
         patch: PatchConfig::mixture(

@@ -102,9 +102,12 @@ fn gradients_of(module: &impl Module, gradients: &GradientsParams) -> Vec<(Strin
     named.1
 }
 
-fn flat(name: &str, tensors: Tensors) -> (String, Vec<f32>) {
-    let values = tensors.into_values().flat_map(|tensor| tensor.values);
-    (name.to_owned(), values.collect())
+/// Values by parameter, those that are nothing but 0 left out.
+fn named(what: &str, tensors: Tensors) -> impl Iterator<Item = (String, Vec<f32>)> {
+    tensors
+        .into_iter()
+        .filter(|(_, tensor)| tensor.values.iter().any(|value| *value != 0.0))
+        .map(move |(name, tensor)| (format!("{what} {name}"), tensor.values))
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn a_step_of_a_patch() {
             Some(0.1),
         );
         found.push(("norm".to_owned(), vec![norm.0 as f32]));
-        found.push(flat("patch", collect(&patch.valid(), str::to_owned)));
+        found.extend(named("patch", collect(&patch.valid(), str::to_owned)));
         found
     });
 }
@@ -152,8 +155,8 @@ fn a_step_of_all_weights() {
         let mut average = Ema::new(model.clone(), 0.9, 0);
         let (model, _) = WholeOptimizer::new(0.01).step(model, vec![gradients], 1e-3, None);
         average.update(&model);
-        found.push(flat("weights", collect(&model.valid(), public_key)));
-        found.push(flat("average", collect(average.average(), public_key)));
+        found.extend(named("weight", collect(&model.valid(), public_key)));
+        found.extend(named("average", collect(average.average(), public_key)));
         found
     });
 }

@@ -47,7 +47,10 @@ impl PatchEmbedder {
             .reshape([b, c, h / p, p, w / p, p])
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([b * (h / p) * (w / p), c * p * p]);
-        let weight = self.proj.weight.val().reshape([d, c * p * p]).transpose();
+        // Permuted before it is reshaped: of the other order, burn's fusion on a GPU writes an optimiser's step of this
+        // weight to the wrong places.
+        let weight = self.proj.weight.val();
+        let weight = weight.permute([1, 2, 3, 0]).reshape([c * p * p, d]);
         let tokens = patches.matmul(weight) + self.proj.bias.val().unsqueeze();
         tokens.reshape([b, (h / p) * (w / p), d])
     }

@@ -137,7 +137,7 @@ fn a_step_of_a_patch() {
             Some(0.1),
         );
         found.push(("norm".to_owned(), vec![norm.0 as f32]));
-        found.extend(named("patch", collect(&patch.valid(), str::to_owned)));
+        found.extend(named("stepped", collect(&patch.valid(), str::to_owned)));
         found
     });
 }
@@ -155,8 +155,11 @@ fn a_step_of_all_weights() {
         let mut average = Ema::new(model.clone(), 0.9, 0);
         let (model, _) = WholeOptimizer::new(0.01).step(model, vec![gradients], 1e-3, None);
         average.update(&model);
-        found.extend(named("weight", collect(&model.valid(), public_key)));
-        found.extend(named("average", collect(average.average(), public_key)));
+        found.extend(named("stepped", collect(&model.valid(), public_key)));
+        found.extend(named(
+            "stepped average",
+            collect(average.average(), public_key),
+        ));
         found
     });
 }

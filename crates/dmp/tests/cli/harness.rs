@@ -15,6 +15,8 @@ pub fn dmp(line: &str) -> Output {
         // What is kept between runs is kept in the target folder.
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env_remove("DMP_INCEPTION")
+        // Without it Mesa's drivers complain on stderr.
+        .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"))
         .output()
         .unwrap()
 }

@@ -23,7 +23,7 @@ pub enum Precision {
 
 /// The frozen weight of a linear map, `[inputs, outputs]`, for products in both directions.
 ///
-/// An element of a product does not depend on how many other rows there are, except where weights are [`Form::Rows`].
+/// An element of a product does not depend on how many other rows there are, except in f32 on a processor without AVX-512.
 #[derive(Debug, Clone)]
 pub struct FrozenWeight {
     inputs: usize,

@@ -97,6 +97,32 @@ impl Default for SamplingArgs {
     }
 }
 
+impl SamplingArgs {
+    /// The first of these flags that asks for something; they mean nothing for given images.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let default = Self::default();
+        flags::first_given(&[
+            ("--count", self.count != default.count),
+            ("--seed", self.seed != default.seed),
+            ("--sampler", self.sampler != default.sampler),
+            (
+                "--sampling-steps",
+                self.sampling_steps != default.sampling_steps,
+            ),
+            ("--eta", self.eta != default.eta),
+            ("--guidance", self.guidance != default.guidance),
+            (
+                "--guided-channels",
+                self.guided_channels != default.guided_channels,
+            ),
+            ("--class", self.class != default.class),
+            ("--batch", self.batch != default.batch),
+            ("--dtype", self.dtype != default.dtype),
+            ("--schedule", self.schedule != default.schedule),
+        ])
+    }
+}
+
 /// Some images, in the order of their indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampledBatch {

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use super::Direction;
 use crate::avx512::{Left, Out, PANEL, Right, pack, panels, product};
 use crate::profile::Kernel;
 use crate::simd::{Level, level};
@@ -51,21 +52,20 @@ impl Panels {
         &self.values
     }
 
-    /// `out` `[rows, outputs]` ← `a` `[rows, inputs]` · weight.
-    pub(super) fn forward(&self, a: &[f32], out: &mut [f32]) {
-        // SAFETY: `pack` has seen that the CPU has AVX-512.
-        GEMM.time(1, || unsafe { self.forward_avx512(a, out) });
-    }
-
-    /// `out` `[rows, inputs]` ← `a` `[rows, outputs]` · weightᵀ.
-    pub(super) fn backward(&self, a: &[f32], out: &mut [f32]) {
+    /// `out` ← `a` · weight, or by its transpose.
+    pub(super) fn product(&self, direction: Direction, a: &[f32], out: &mut [f32]) {
         thread_local! {
             static TRANSPOSED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
         }
-        TRANSPOSED.with_borrow_mut(|block| {
-            block.resize(panels(PANEL, DEPTH), 0.0);
-            // SAFETY: `pack` has seen that the CPU has AVX-512.
-            GEMM.time(1, || unsafe { self.backward_avx512(a, out, block) });
+        // SAFETY: `pack` has seen that the CPU has AVX-512.
+        GEMM.time(1, || unsafe {
+            match direction {
+                Direction::Forward => self.forward_avx512(a, out),
+                Direction::Backward => TRANSPOSED.with_borrow_mut(|block| {
+                    block.resize(panels(PANEL, DEPTH), 0.0);
+                    self.backward_avx512(a, out, block);
+                }),
+            }
         });
     }
 

@@ -82,43 +82,49 @@ impl FrozenWeight {
 
     /// `out` `[rows, outputs]` ← `input` `[rows, inputs]` · weight.
     pub fn forward(&self, input: &[f32], out: &mut [f32], threads: Parallelism) {
-        let shape = [self.inputs, self.outputs];
-        match &self.form {
-            Form::Rows(values) => {
-                let weight = View::new(values, self.inputs, self.outputs);
-                spread(input, shape, out, Parallelism::None, |a, out| {
-                    linear(a, weight, out, threads);
-                });
-            }
-            #[cfg(target_arch = "x86_64")]
-            Form::F32(panels) => spread(input, shape, out, threads, |a, out| {
-                panels.forward(a, out);
-            }),
-            Form::Bf16(packed) => spread(input, shape, out, threads, |a, out| {
-                packed.forward(a, out);
-            }),
-        }
+        self.product(Direction::Forward, input, out, threads);
     }
 
     /// `out` `[rows, inputs]` ← `gradient` `[rows, outputs]` · weightᵀ.
     pub fn backward(&self, gradient: &[f32], out: &mut [f32], threads: Parallelism) {
-        let shape = [self.outputs, self.inputs];
+        self.product(Direction::Backward, gradient, out, threads);
+    }
+
+    fn product(&self, direction: Direction, a: &[f32], out: &mut [f32], threads: Parallelism) {
+        let shape = match direction {
+            Direction::Forward => [self.inputs, self.outputs],
+            Direction::Backward => [self.outputs, self.inputs],
+        };
         match &self.form {
             Form::Rows(values) => {
-                let weight = View::new(values, self.inputs, self.outputs).t();
-                spread(gradient, shape, out, Parallelism::None, |a, out| {
+                let weight = View::new(values, self.inputs, self.outputs);
+                let weight = match direction {
+                    Direction::Forward => weight,
+                    Direction::Backward => weight.t(),
+                };
+                // The `gemm` crate has threads of its own.
+                spread(a, shape, out, Parallelism::None, |a, out| {
                     linear(a, weight, out, threads);
                 });
             }
             #[cfg(target_arch = "x86_64")]
-            Form::F32(panels) => spread(gradient, shape, out, threads, |a, out| {
-                panels.backward(a, out);
+            Form::F32(panels) => spread(a, shape, out, threads, |a, out| {
+                panels.product(direction, a, out);
             }),
-            Form::Bf16(packed) => spread(gradient, shape, out, threads, |a, out| {
-                packed.backward(a, out);
+            Form::Bf16(packed) => spread(a, shape, out, threads, |a, out| {
+                packed.product(direction, a, out);
             }),
         }
     }
+}
+
+/// Which way a product goes.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    /// Activations, by the weight.
+    Forward,
+    /// Gradients, by its transpose.
+    Backward,
 }
 
 /// `out` `[rows, columns]` ← what `product` makes of `a` `[rows, inner]`, the rows shared out over threads.

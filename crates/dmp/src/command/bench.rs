@@ -149,12 +149,7 @@ fn config(args: &BenchArgs, device: &Device) -> Result<DitConfig> {
             args.backbone
         );
         return Ok(open_backbone(&args.backbone, device)
-            .with_context(|| {
-                format!(
-                    "--backbone {} is no preset (dit-s-2, dit-b-2, dit-l-2, dit-xl-2, and the same with patch 4 or 8)",
-                    args.backbone
-                )
-            })?
+            .context("--backbone is neither a preset (dit-s-2, dit-b-2, dit-l-2, dit-xl-2, and the same with patch 4 or 8) nor a model")?
             .model
             .config()
             .clone());

@@ -11,7 +11,7 @@ pub fn first_difference(found: &str, wanted: &str, free: &[&str]) -> Option<Stri
         .find(|path| !free.contains(&path.as_str()) && found.get(*path) != wanted.get(*path))?;
     let side = |settings: &BTreeMap<String, String>, place: &str| match settings.get(path) {
         Some(value) => format!("'{path} = {value}' {place}"),
-        None => format!("no '{path}' {place}"),
+        None => format!("'{path}' not set {place}"),
     };
     Some(format!(
         "{}, {}",
@@ -48,7 +48,7 @@ mod tests {
     fn settings_are_compared_with_their_tables() {
         let (found, wanted) = ("[a]\nx = 1\n[b]\ny = 2", "[a]\ny = 2\n[b]\nx = 1");
         let difference = first_difference(found, wanted, &[]).unwrap();
-        assert_eq!(difference, "'a.x = 1' there, no 'a.x' here");
+        assert_eq!(difference, "'a.x = 1' there, 'a.x' not set here");
         assert!(first_difference(found, wanted, &["a.x", "b.y", "a.y", "b.x"]).is_none());
     }
 }

@@ -67,6 +67,20 @@ fn features_of_another_program_are_compared() {
     assert!(error.contains("nowhere.npz"), "{error}");
     let error = refused("eval --metrics fid");
     assert!(error.contains("--metrics is for Inception"), "{error}");
+    for flag in [
+        "--patch p.safetensors",
+        "--model m.pt",
+        "--dtype bf16",
+        "--count 20",
+        "--seed 1",
+    ] {
+        let error = refused(&format!("eval {a} --reference {b} {flag}"));
+        let name = flag.split(' ').next().unwrap();
+        assert!(
+            error.contains(&format!("{name} is for what a model draws")),
+            "{error}"
+        );
+    }
     let error = refused(&format!("eval {a} --reference held-out"));
     assert!(error.contains("held-out"), "{error}");
 }

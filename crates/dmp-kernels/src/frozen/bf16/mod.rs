@@ -14,6 +14,7 @@ use panels::Panels;
 #[cfg(test)]
 pub(super) use panels::round;
 
+use super::Direction;
 #[cfg(target_arch = "x86_64")]
 use crate::profile::Kernel;
 
@@ -42,14 +43,16 @@ impl Packed {
         }
     }
 
-    /// `out` `[rows, outputs]` ← `input` `[rows, inputs]` · weight.
-    pub(super) fn forward(&self, input: &[f32], out: &mut [f32]) {
-        product(input, &self.forward, out);
-    }
-
-    /// `out` `[rows, inputs]` ← `gradient` `[rows, outputs]` · weightᵀ.
-    pub(super) fn backward(&self, gradient: &[f32], out: &mut [f32]) {
-        product(gradient, &self.backward, out);
+    /// `out` ← `a` · weight, or by its transpose.
+    pub(super) fn product(&self, direction: Direction, a: &[f32], out: &mut [f32]) {
+        product(
+            a,
+            match direction {
+                Direction::Forward => &self.forward,
+                Direction::Backward => &self.backward,
+            },
+            out,
+        );
     }
 }
 

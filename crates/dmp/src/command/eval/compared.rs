@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use dmp_model::denoiser::Denoiser;
@@ -62,10 +62,15 @@ pub struct InceptionArgs {
 
 /// With Inception's features, or features that both sides bring.
 pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
-    ensure!(
-        args.samples.is_none() || args.patch.is_none(),
-        "--patch is for what a model draws, not for given images; leave out one of them"
-    );
+    if args.samples.is_some() {
+        let flag = flags::first_given(&[
+            ("--patch", args.patch.is_some()),
+            ("--model", args.model != "demo"),
+        ]);
+        if let Some(flag) = flag.or_else(|| args.sampling.first_given()) {
+            bail!("{flag} is for what a model draws, not for given images; leave out one of them");
+        }
+    }
     let reference_path = Path::new(&args.reference);
     ensure!(
         reference_path.exists(),

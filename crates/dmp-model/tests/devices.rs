@@ -47,12 +47,7 @@ fn vulkan() -> Device {
     STARTED.clone()
 }
 
-/// ‖a − b‖ / ‖b‖ allowed for what AdamW has stepped: its first step is the sign of a gradient, and a gradient that is 0 but
-/// for rounding (of the keys' bias, say) has another sign on another device.
-const STEPPED: f64 = 2e-2;
-
-/// Does `work` on the CPU and here: each of its results must agree, ‖a − b‖ / ‖b‖ ≤ `tolerance`, or [`STEPPED`] where its
-/// name says that it is.
+/// Does `work` on the CPU and here: each of its results must agree, ‖a − b‖ / ‖b‖ ≤ `tolerance`.
 #[track_caller]
 fn agrees_with_the_cpu(tolerance: f64, work: impl Fn(&Device) -> Vec<(String, Vec<f32>)>) {
     let (found, expected) = (work(&device()), work(&Device::flex()));
@@ -66,12 +61,7 @@ fn agrees_with_the_cpu(tolerance: f64, work: impl Fn(&Device) -> Vec<(String, Ve
         );
         let error = case::relative_error(found, expected);
         println!("{name:<40} relative error {error:.2e}");
-        let allowed = if name.starts_with("stepped") {
-            STEPPED
-        } else {
-            tolerance
-        };
-        if error.is_nan() || error > allowed {
+        if error.is_nan() || error > tolerance {
             off.push((name, error));
         }
     }

@@ -6,6 +6,7 @@ use crate::command::bench::BenchArgs;
 use crate::command::demo::DemoArgs;
 use crate::command::eval::EvalArgs;
 use crate::command::inspect::InspectArgs;
+use crate::command::loss::LossArgs;
 use crate::command::pretrain::PretrainArgs;
 use crate::command::sample::SampleArgs;
 use crate::command::train::TrainArgs;
@@ -52,6 +53,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Sample from a model and measure the images
     Eval(EvalArgs),
+    /// Measure the training loss by noise level, with and without a patch
+    Loss(LossArgs),
     /// Show what a patch or a backbone file holds
     Inspect(InspectArgs),
     /// Time a forward pass and a training step of a patched model

@@ -57,6 +57,7 @@ fn act(command: &Command, device: &Device) -> anyhow::Result<()> {
         Command::Train(args) => command::train::train(args, device),
         Command::Sample(args) => command::sample::sample(args, device),
         Command::Eval(args) => command::eval::eval(args, device),
+        Command::Loss(args) => command::loss::loss(args, device),
         Command::Inspect(args) => command::inspect::inspect(args, device),
         Command::Bench(args) => command::bench::bench(args, device),
         Command::Pretrain(args) => command::pretrain::pretrain(args, device),

@@ -15,7 +15,7 @@ use dmp_model::dit::{Dit, DitConfig};
 use dmp_model::patched::Patched;
 
 use crate::compute::Dtype;
-use crate::data::demo;
+use crate::data::{Dataset, demo};
 
 /// Opens a backbone: `demo`, a `.safetensors` file or a PyTorch checkpoint (with its sizes in its metadata or in
 /// its shapes; a `config.json` beside it gives what those do not say), or a folder (a run directory) with
@@ -96,6 +96,34 @@ pub fn schedule_of(
         bail!("--schedule {asked}: the model was trained with {said}; leave the flag out");
     }
     Ok(said.or(asked).unwrap_or_default())
+}
+
+/// Refuses data that a model of `layout` and `known` classes was not made for; `name` is what the user calls the data.
+pub fn check_data(data: &Dataset, name: &str, layout: ImageLayout, known: usize) -> Result<()> {
+    let shape = data.shape();
+    anyhow::ensure!(
+        (layout.channels, layout.height, layout.width)
+            == (shape.channels, shape.height, shape.width),
+        "the model takes {}x{}x{} images, data '{name}' has {}x{}x{}; give the data the model was trained on",
+        layout.channels,
+        layout.height,
+        layout.width,
+        shape.channels,
+        shape.height,
+        shape.width
+    );
+    let classes = data.num_classes();
+    if known > 1 && classes == 1 {
+        eprintln!(
+            "note: data '{name}' has no classes, the model {known}; every image is taken for one of class 0 (a sub-folder \
+             a class tells them apart)"
+        );
+    }
+    anyhow::ensure!(
+        known == 1 || classes <= known,
+        "data '{name}' has {classes} classes, the model {known}; give the data the model was trained on"
+    );
+    Ok(())
 }
 
 /// What images are drawn from.

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod eval;
 pub mod inspect;
+pub mod loss;
 pub mod pretrain;
 pub mod sample;
 pub mod train;

@@ -8,12 +8,14 @@
 //! | [`extract`] | Inception's features of many images |
 //! | [`weights`] | finds Inception's weights on this machine |
 //! | [`figures`] | FID and its kin from features |
+//! | [`loss`] | the denoising loss by noise level, bare and patched |
 //! | [`cache`] | features of a reference, kept between runs |
 
 pub mod cache;
 pub mod extract;
 pub mod fashion;
 pub mod figures;
+pub mod loss;
 pub mod pictures;
 pub mod side;
 pub mod weights;

@@ -9,6 +9,7 @@ use dmp_model::fused::Checkpointing;
 use serde::Serialize;
 
 use crate::data::Dataset;
+use crate::models::check_data;
 use crate::run::{DrawPlan, Interrupt, Prefetch, RunDir, RunPlan, Trainee, run};
 
 /// How often a run writes.
@@ -73,29 +74,6 @@ impl Session<'_> {
 
     /// Refuses data that `model` was not made for; `name` is what the user calls the data.
     pub(super) fn check_data(&self, model: &Dit, name: &str) -> Result<()> {
-        let (layout, shape) = (model.layout(), self.data.shape());
-        anyhow::ensure!(
-            (layout.channels, layout.height, layout.width)
-                == (shape.channels, shape.height, shape.width),
-            "the model takes {}x{}x{} images, data '{name}' has {}x{}x{}; give the data the model was trained on",
-            layout.channels,
-            layout.height,
-            layout.width,
-            shape.channels,
-            shape.height,
-            shape.width
-        );
-        let (known, classes) = (model.config().num_classes, self.data.num_classes());
-        if known > 1 && classes == 1 {
-            eprintln!(
-                "note: data '{name}' has no classes, the model {known}; every image is taken for one of class 0 (a sub-folder \
-                 a class tells them apart)"
-            );
-        }
-        anyhow::ensure!(
-            known == 1 || classes <= known,
-            "data '{name}' has {classes} classes, the model {known}; give the data the model was trained on"
-        );
-        Ok(())
+        check_data(&self.data, name, model.layout(), model.config().num_classes)
     }
 }

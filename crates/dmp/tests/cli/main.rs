@@ -6,5 +6,6 @@ mod demo;
 mod devices;
 mod eval;
 mod harness;
+mod loss;
 mod refusals;
 mod training;

@@ -1,0 +1,120 @@
+//! `dmp loss`: how well a model predicts noise, level by level, with and without a patch.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use clap::Args;
+use dmp_math::schedule::BetaSchedule;
+use dmp_model::denoiser::Denoiser;
+use serde_json::json;
+
+use crate::compute::Dtype;
+use crate::data::{self, ImageShape, Wanted};
+use crate::evaluate::loss::{Estimate, LossBand, LossRequest, loss_profile};
+use crate::flags;
+use crate::models::{Model, check_data};
+use crate::output::say;
+use crate::report::table::{Column, Table};
+
+/// Measure the training loss by noise level, of a model and of a patch on the same images and noise
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dmp loss --model demo --patch runs/patch --data demo --count 5000"
+)]
+pub struct LossArgs {
+    /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
+    #[arg(long, default_value = "demo")]
+    model: String,
+    /// Patch to compare it with: its file or its run directory
+    #[arg(long)]
+    patch: Option<PathBuf>,
+    /// Images to put noise on: 'demo' (which its model was trained on), a folder of images (a sub-folder a class), or
+    /// an .npz of images
+    #[arg(long, default_value = "demo")]
+    data: String,
+    /// Images, each with a noise and a timestep of its own
+    #[arg(long, default_value_t = 2000, value_parser = flags::count)]
+    count: usize,
+    /// Bands that the timesteps are divided into
+    #[arg(long, default_value_t = 10)]
+    bands: usize,
+    /// Seed of order, timesteps and noise
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Unreadable images that may be left out
+    #[arg(long, default_value_t = 0)]
+    max_bad: usize,
+    /// Number type of the backbone's products
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
+    /// Noise schedule the model was trained with, linear or squaredcos_cap_v2 [default: what its file
+    /// says, or linear]
+    #[arg(long)]
+    schedule: Option<BetaSchedule>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
+    let open = |patch| Model::open(&args.model, patch, args.schedule, args.dtype, device);
+    let base = open(None)?;
+    let patched = args.patch.as_deref().map(|patch| open(Some(patch)));
+    let patched = patched.transpose()?;
+    let layout = base.layout();
+    let shape = ImageShape {
+        channels: layout.channels,
+        height: layout.height,
+        width: layout.width,
+    };
+    let data = data::open(
+        &args.data,
+        Wanted {
+            shape: Some(shape),
+            max_bad: args.max_bad,
+        },
+    )?;
+    check_data(&data, &args.data, layout, base.num_classes)?;
+    let request = LossRequest {
+        count: args.count,
+        bands: args.bands,
+        seed: args.seed,
+    };
+    let profile = loss_profile(&base, patched.as_ref(), &data, request, device)?;
+    if args.json {
+        let object = json!({
+            "model": args.model,
+            "patch": args.patch,
+            "data": args.data,
+            "count": args.count,
+            "seed": args.seed,
+            "all": profile.all,
+            "bands": profile.bands,
+        });
+        return Ok(say(format_args!("{object:#}"))?);
+    }
+    let mut columns = vec![Column::text("timesteps"), Column::number("bare")];
+    if patched.is_some() {
+        columns.extend(["patched", "change", "%"].map(Column::number));
+    }
+    let rows = profile.bands.iter().chain([&profile.all]);
+    let table = rows.fold(Table::new(columns), |table, band| table.row(cells(band)));
+    say(table.to_string().trim_end())?;
+    Ok(())
+}
+
+fn cells(band: &LossBand) -> Vec<String> {
+    let [first, end] = band.timesteps;
+    let mut cells = vec![
+        format!("{first} to {}", end - 1),
+        format!("{:.5}", band.base.mean),
+    ];
+    if let (Some(patched), Some(Estimate { mean, error })) = (band.patched, band.change) {
+        cells.push(format!("{:.5}", patched.mean));
+        cells.push(format!("{mean:+.6} ± {error:.6}"));
+        cells.push(format!("{:+.2}", 100.0 * mean / band.base.mean));
+    }
+    cells
+}

@@ -1,0 +1,56 @@
+//! The loss by noise level: a patch of zeros changes nothing, and a difference is known better than either side.
+
+use serde_json::Value;
+
+use crate::harness::{Bench, ok, refused};
+
+fn profile(line: &str) -> Value {
+    serde_json::from_str(&ok(&format!("loss --data demo --json {line}"))).unwrap()
+}
+
+#[test]
+fn a_patch_is_compared_on_the_same_images_and_noise() {
+    let bench = Bench::new();
+    bench.train("zero", "--steps 1 --prompt-rate 0");
+    bench.train("patch", "--steps 3");
+    let model = format!("--model {} --count 90 --bands 3", bench.str("base"));
+
+    let bare = profile(&model);
+    assert!(bare["all"]["base"]["mean"].as_f64().unwrap() > 0.0);
+    assert!(bare["all"]["patched"].is_null() && bare["bands"][0]["change"].is_null());
+
+    let zero = profile(&format!("{model} --patch {}", bench.str("zero")));
+    assert_eq!(zero["all"]["base"], bare["all"]["base"]);
+    for band in zero["bands"].as_array().unwrap() {
+        assert_eq!(band["patched"], band["base"]);
+        assert_eq!(band["change"]["mean"].as_f64(), Some(0.0));
+    }
+
+    let line = format!("{model} --patch {}", bench.str("patch"));
+    let patched = profile(&line);
+    let value = |of: &str, name: &str| patched["all"][of][name].as_f64().unwrap();
+    let difference = value("patched", "mean") - value("base", "mean");
+    assert!((difference - value("change", "mean")).abs() < 1e-9 && difference != 0.0);
+    assert!(value("change", "error") < value("base", "error") / 10.0);
+    assert_eq!(profile(&line), patched, "the same seed, the same figures");
+    assert_ne!(profile(&format!("{line} --seed 1"))["all"], patched["all"]);
+
+    let table = ok(&format!("loss {line}"));
+    assert!(
+        table.contains("0 to 332") && table.contains("0 to 999"),
+        "{table}"
+    );
+}
+
+#[test]
+fn too_few_images_or_bands_are_refused() {
+    let error = refused("loss --count 19");
+    assert!(
+        error.contains("--count 19") && error.contains("at least 20"),
+        "{error}"
+    );
+    let error = refused("loss --bands 0");
+    assert!(error.contains("--bands is 0"), "{error}");
+    let error = refused("loss --patch nowhere.safetensors");
+    assert!(error.contains("nowhere.safetensors"), "{error}");
+}

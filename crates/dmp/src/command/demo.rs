@@ -40,10 +40,10 @@ pub struct DemoArgs {
     #[arg(long, default_value = "dmp-demo")]
     out: PathBuf,
     /// Steps of training
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 2400, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Images measured, of the bare and of the patched model each
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 2000)]
     count: usize,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
@@ -131,8 +131,8 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         data_sha256: data.fingerprint(),
         seed: args.seed,
         steps: args.steps,
-        batch: 512,
-        prompt_rate: 0.02,
+        batch: 128,
+        prompt_rate: 0.003,
         gate_rate: 1e-4,
         gate_after: 0,
         warmup: 0,
@@ -178,8 +178,8 @@ fn train(
 ) -> Result<()> {
     let backbone = open_backbone("demo", &device.clone().autodiff())?;
     let cadence = Cadence {
-        log_every: 5,
-        checkpoint_every: 100,
+        log_every: 20,
+        checkpoint_every: 400,
         keep_every: None,
     };
     let session = Session {

@@ -252,7 +252,9 @@ fn next_commands(patch: &Path) -> [String; 4] {
         format!("dmp sample --model demo --patch {patch} --count 64 --grid grid.png"),
         format!("dmp inspect {patch} --plot gates.svg"),
         format!("dmp eval --model demo --patch {patch} --count 10000"),
-        "dmp train --model demo --data demo --out runs/paper --steps 1000 --seed 1".to_owned(),
+        "dmp train --out runs/longer --position mix --gate-noise false --steps 2000 --batch 512 --decay cosine \
+         --timesteps importance"
+            .to_owned(),
     ]
 }
 

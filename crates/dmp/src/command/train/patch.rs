@@ -49,7 +49,8 @@ enum InitName {
 /// What a patch is and how it learns.
 #[derive(Debug, Args)]
 pub(super) struct PatchArgs {
-    /// AdamW's learning rate for prompts; the paper has 1e-4 over 50 000 steps [default: 0.1]
+    /// AdamW's learning rate for prompts; the paper has 1e-4 over 50 000 steps [default: 0.1; 0.005 with
+    /// --position mix]
     #[arg(long, value_parser = flags::non_negative)]
     prompt_rate: Option<f64>,
     /// Where prompts go [default: add]
@@ -74,7 +75,7 @@ pub(super) struct PatchArgs {
 /// How prompts are mixed.
 #[derive(Debug, Args)]
 pub(super) struct GateArgs {
-    /// AdamW's learning rate for gate and noise weights [default: 1e-3]
+    /// AdamW's learning rate for gate and noise weights [default: 1e-3; 1e-4 with --position mix]
     #[arg(long, value_parser = flags::non_negative)]
     gate_rate: Option<f64>,
     /// Steps before the gate begins to learn: what it weighs is there by then [default: 0]
@@ -104,8 +105,14 @@ pub(super) struct GateArgs {
 }
 
 impl PatchArgs {
+    /// Whether prompts cover all tokens; what suits one prompt a token is far too fast for them.
+    fn mixes(&self) -> bool {
+        self.position == Some(PositionName::Mix)
+    }
+
     pub(super) fn prompt_rate(&self) -> f64 {
-        self.prompt_rate.unwrap_or(0.1)
+        self.prompt_rate
+            .unwrap_or(if self.mixes() { 0.005 } else { 0.1 })
     }
 
     pub(super) fn dtype(&self) -> Dtype {
@@ -113,7 +120,8 @@ impl PatchArgs {
     }
 
     pub(super) fn gate_rate(&self) -> f64 {
-        self.gate.gate_rate.unwrap_or(1e-3)
+        let default = if self.mixes() { 1e-4 } else { 1e-3 };
+        self.gate.gate_rate.unwrap_or(default)
     }
 
     pub(super) fn gate_after(&self) -> u64 {
@@ -176,7 +184,7 @@ impl PatchArgs {
     /// Why prompts would stay alike, or a gate that there is not would be made random.
     pub(super) fn alike(&self, method: MethodName) -> Option<&'static str> {
         let learns = method == MethodName::Dmp && self.gate.gate != Some(GateName::Uniform);
-        let (mix, init) = (self.position == Some(PositionName::Mix), self.init);
+        let (mix, init) = (self.mixes(), self.init);
         match init {
             Some(InitName::Gate) if !learns => {
                 Some("--init gate makes a gate random, and there is none that learns; leave it out")
@@ -251,9 +259,29 @@ impl GateArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::Args as _;
+    use clap::{Args as _, FromArgMatches as _};
 
     use super::*;
+
+    #[test]
+    fn a_mixture_has_rates_of_its_own() {
+        let rates = |words: &[&str]| {
+            let command = PatchArgs::augment_args(clap::Command::new("train").no_binary_name(true));
+            let args = PatchArgs::from_arg_matches(&command.get_matches_from(words)).unwrap();
+            (args.prompt_rate(), args.gate_rate())
+        };
+        assert_eq!(rates(&[]), (0.1, 1e-3));
+        assert_eq!(rates(&["--position", "mix"]), (0.005, 1e-4));
+        let asked = [
+            "--position",
+            "mix",
+            "--prompt-rate",
+            "1",
+            "--gate-rate",
+            "2",
+        ];
+        assert_eq!(rates(&asked), (1.0, 2.0));
+    }
 
     /// A flag that is not in a list would be accepted, and do nothing, where it has no meaning.
     #[test]

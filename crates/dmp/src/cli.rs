@@ -53,7 +53,7 @@ pub enum Command {
     Sample(SampleArgs),
     /// Sample from a model and measure the images
     Eval(EvalArgs),
-    /// Measure the training loss by noise level, with and without a patch
+    /// Measure the error of the predicted noise by noise level, with and without a patch
     Loss(LossArgs),
     /// Show what a patch or a backbone file holds
     Inspect(InspectArgs),

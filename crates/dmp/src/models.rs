@@ -41,6 +41,10 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
         )
     })?;
     let file = tensors(bytes).with_context(|| format!("model {shown}"))?;
+    anyhow::ensure!(
+        !file.metadata.contains_key("dmp.config"),
+        "model {shown}: this is a patch; give it with --patch, and its backbone with --model"
+    );
     // Files of other programs do not say their sizes; what shapes do not say, a config.json beside them may.
     let config = if describes_itself(&file) {
         None

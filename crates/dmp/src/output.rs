@@ -108,6 +108,20 @@ pub fn check_target(path: &Path) -> Result<(), OutputError> {
     }
 }
 
+/// [`check_target`] for what a flag names, which must end as what is written there: another ending may be of a file that
+/// was meant to be read.
+///
+/// # Errors
+/// The flag, the path and the ending it should have.
+pub fn check_target_of(flag: &str, path: &Path, ending: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        path.extension().is_some_and(|given| given == ending),
+        "{flag} {}: what is written is a .{ending}; give a name that ends so",
+        path.display()
+    );
+    Ok(check_target(path)?)
+}
+
 /// The folder that holds `path`; the current one for a bare file name.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {

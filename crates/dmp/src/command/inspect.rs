@@ -10,7 +10,7 @@ use dmp_model::patch::GateKind;
 
 use crate::gate_view::{self, GateView};
 use crate::models::{open_backbone, open_patch, patch_path};
-use crate::output::{check_target, say, write_atomic};
+use crate::output::{check_target_of, say, write_atomic};
 use crate::report::table::{Column, Table};
 
 /// Show what a patch or a backbone file holds
@@ -33,10 +33,11 @@ pub struct InspectArgs {
 /// Runs the command.
 pub fn inspect(args: &InspectArgs, device: &Device) -> Result<()> {
     if let Some(path) = &args.plot {
-        check_target(path)?;
+        check_target_of("--plot", path, "svg")?;
     }
     let path = Path::new(&args.file);
-    if is_patch(path) {
+    // The name of the embedded model, as for every command, whatever lies in a folder of that name.
+    if args.file != "demo" && is_patch(path) {
         return patch(args, &open_patch(path, device)?, device);
     }
     anyhow::ensure!(

@@ -17,7 +17,7 @@ use crate::models::{Model, check_data};
 use crate::output::say;
 use crate::report::table::{Column, Table};
 
-/// Measure the training loss by noise level, of a model and of a patch on the same images and noise
+/// Measure the error of the predicted noise by noise level, of a model and of a patch on the same images and noise
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  dmp loss --model demo --patch runs/patch --data demo --count 5000"
@@ -52,7 +52,7 @@ pub struct LossArgs {
     /// says, or linear]
     #[arg(long)]
     schedule: Option<BetaSchedule>,
-    /// Print one JSON object
+    /// Print one JSON object; a band's timesteps there are its first and the one after its last
     #[arg(long)]
     json: bool,
 }
@@ -90,6 +90,9 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
             "data": args.data,
             "count": args.count,
             "seed": args.seed,
+            "schedule": base.schedule,
+            "dtype": args.dtype,
+            "measure": "mean squared error of the predicted noise",
             "all": profile.all,
             "bands": profile.bands,
         });
@@ -99,8 +102,11 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
     if patched.is_some() {
         columns.extend(["patched", "change", "%"].map(Column::number));
     }
-    let rows = profile.bands.iter().chain([&profile.all]);
+    // A single band is all timesteps.
+    let bands = profile.bands.iter().filter(|_| args.bands > 1);
+    let rows = bands.chain([&profile.all]);
     let table = rows.fold(Table::new(columns), |table, band| table.row(cells(band)));
+    say("mean squared error of the predicted noise, ± one standard error of the change")?;
     say(table.to_string().trim_end())?;
     Ok(())
 }
@@ -113,6 +119,8 @@ fn cells(band: &LossBand) -> Vec<String> {
     ];
     if let (Some(patched), Some(Estimate { mean, error })) = (band.patched, band.change) {
         cells.push(format!("{:.5}", patched.mean));
+        // Not -0.0.
+        let mean = mean + 0.0;
         cells.push(format!("{mean:+.6} ± {error:.6}"));
         cells.push(format!("{:+.2}", 100.0 * mean / band.base.mean));
     }

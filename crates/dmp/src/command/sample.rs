@@ -9,7 +9,7 @@ use clap::Args;
 use dmp_model::denoiser::{Denoiser, ImageLayout};
 
 use crate::models::Model;
-use crate::output::{check_target, say, write_atomic};
+use crate::output::{check_target_of, say, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
 use crate::run::progress_bar;
 use crate::sampling::{Sampling, SamplingArgs};
@@ -66,17 +66,13 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     }
     for (flag, path, ending) in [("--grid", &args.grid, "png"), ("--npz", &args.npz, "npz")] {
         let Some(path) = path else { continue };
-        anyhow::ensure!(
-            path.extension().is_some_and(|given| given == ending),
-            "{flag} {}: what is written is a .{ending}; give a name that ends so",
-            path.display()
-        );
-        check_target(path)?;
+        check_target_of(flag, path, ending)?;
     }
     anyhow::ensure!(
         args.grid.is_none() || args.grid != args.npz,
         "--grid and --npz name the same file; give two"
     );
+    let mut older = 0;
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder).with_context(|| {
             format!(
@@ -84,7 +80,7 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
                 folder.display()
             )
         })?;
-        refuse_other_images(folder, count)?;
+        older = refuse_other_images(folder, count)?;
     }
     let kept = args.grid.is_some() || args.npz.is_some();
     let bar = progress_bar(args.sampling.count as u64, 0, "images").with_prefix("sampling");
@@ -92,6 +88,10 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     let mut drawn = 0;
     for batch in Sampling::new(&model, &args.sampling, device)? {
         let batch = batch.with_context(|| match &args.out {
+            Some(folder) if older > drawn => format!(
+                "{drawn} of {count} images are in {}, and the others there are of an earlier sampling",
+                folder.display()
+            ),
             Some(folder) => format!("{drawn} of {count} images are in {}", folder.display()),
             None => format!("{drawn} of {count} images were drawn and none kept"),
         })?;
@@ -127,21 +127,28 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// Images of a longer sampling would mix with the new ones.
-fn refuse_other_images(folder: &Path, count: usize) -> Result<()> {
+/// Images of a longer sampling would mix with the new ones. Gives how many there are of one that is not longer, which the new
+/// ones replace one by one.
+fn refuse_other_images(folder: &Path, count: usize) -> Result<usize> {
+    let mut there = 0;
     let shown = folder.display();
     for entry in std::fs::read_dir(folder).with_context(|| format!("--out {shown}"))? {
         let path = entry.with_context(|| format!("--out {shown}"))?.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         let number: Option<usize> = stem.and_then(|stem| stem.parse().ok());
+        let Some(number) =
+            number.filter(|_| path.extension().is_some_and(|ending| ending == "png"))
+        else {
+            continue;
+        };
         anyhow::ensure!(
-            number.is_none_or(|number| number < count)
-                || path.extension().is_none_or(|ending| ending != "png"),
-            "--out {shown}: {} there is of another sampling; remove it, or give another folder",
+            number < count,
+            "--out {shown}: {} there is of a sampling of more than {count} images; remove it, or give another folder",
             path.file_name().unwrap_or_default().display()
         );
+        there += 1;
     }
-    Ok(())
+    Ok(there)
 }
 
 /// All images side by side.

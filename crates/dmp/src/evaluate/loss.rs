@@ -92,10 +92,10 @@ pub fn loss_profile(
     let workers = Workers::on(device)?;
     let interrupt = Interrupt::listen();
     let bar = progress_bar(count as u64, 0, "images").with_prefix("noising");
-    let mut errors: Vec<Errors> = Vec::with_capacity(count);
+    let mut errors: Vec<Errors> = Vec::new();
     while errors.len() < count {
         if interrupt.asked() {
-            return Err(Interrupted("stopped; nothing was written".to_owned()).into());
+            return Err(Interrupted("stopped before the figures were there".to_owned()).into());
         }
         let batch = BATCH.min((count - errors.len()).div_ceil(workers.count()));
         let work: Vec<_> = (0..workers.count())

@@ -44,6 +44,14 @@ pub enum RunDirError {
     /// A file could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The settings of the run there are none.
+    #[error(
+        "{path}: its config.toml cannot be understood; put back what was there, or give another --out"
+    )]
+    Settings {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory holds a run with other settings.
     #[error(
         "{path} holds a run with other settings ({difference}); give the same settings to go on with it, or another --out"
@@ -114,6 +122,9 @@ impl RunDir {
                 path: config.clone(),
                 source,
             })?;
+            if found.parse::<toml::Table>().is_err() {
+                return Err(RunDirError::Settings { path: root });
+            }
             if let Some(difference) = first_difference(&found, &wanted, free) {
                 return Err(RunDirError::OtherRun {
                     path: root,

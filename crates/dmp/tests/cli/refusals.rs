@@ -42,7 +42,7 @@ fn of_a_model_or_a_patch() {
         &["--schedule", "trained with linear"],
     );
     // A patch is no backbone.
-    says(&draw(&format!("--model {patch}")), &["no DiT"]);
+    says(&draw(&format!("--model {patch}")), &["this is a patch"]);
     assert!(!bench.path("x.png").exists());
     says(&format!("sample --model {model}"), &["--grid"]);
 
@@ -176,4 +176,29 @@ fn of_a_patch_that_diverged() {
     let error = refused(&bench.train_line("far", "--steps 4 --prompt-rate 1e38 --gate-rate 1e38"));
     assert!(error.contains("lower learning rate"), "{error}");
     assert!(!bench.path("far/patch.safetensors").exists());
+}
+
+/// A flag slipped to the file that is read must not cost it.
+#[test]
+fn of_a_picture_where_the_patch_is() {
+    let bench = Bench::new();
+    bench.train("patch", "--steps 1");
+    let (patch, model) = (bench.str("patch/patch.safetensors"), bench.str("base"));
+    let before = bench.bytes("patch/patch.safetensors");
+    says(
+        &format!("inspect {patch} --model {model} --plot {patch}"),
+        &["--plot", "patch.safetensors", ".svg"],
+    );
+    assert!(bench.bytes("patch/patch.safetensors") == before);
+}
+
+#[test]
+fn of_settings_that_are_garbage() {
+    let bench = Bench::new();
+    bench.train("patch", "--steps 1");
+    std::fs::write(bench.path("patch/config.toml"), "= garbage").unwrap();
+    says(
+        &bench.train_line("patch", "--steps 1"),
+        &["config.toml cannot be understood", "--out"],
+    );
 }

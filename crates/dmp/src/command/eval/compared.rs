@@ -80,7 +80,14 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
     let reference = side::open(reference_path)?;
     let drawn;
     let samples = match &args.samples {
-        Some(path) => side::open(path)?,
+        Some(path) => {
+            ensure!(
+                path.exists(),
+                "{}: no such file or folder; give images, statistics or features to measure",
+                path.display()
+            );
+            side::open(path)?
+        }
         None => {
             drawn = super::model(args, device)?;
             let sampling = Sampling::new(&drawn, &args.sampling, device)?;

@@ -47,7 +47,7 @@ pub struct TrainArgs {
     #[arg(long, value_enum, default_value_t = MethodName::Dmp)]
     method: MethodName,
     /// Steps
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     #[command(flatten)]
     training: LoopArgs,

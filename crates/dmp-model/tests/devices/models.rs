@@ -109,7 +109,7 @@ fn drawn_gradients(module: &impl Module, device: &Device) -> GradientsParams {
     impl ModuleVisitor for Drawn<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             self.1 += 1;
-            let gradient = noise(param.val().dims::<D>(), self.1, self.2);
+            let gradient = noise::<D>(param.val().dims(), self.1, self.2);
             self.0.register(param.id, gradient);
         }
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::compute::Dtype;
 use crate::data::{self, ImageShape, Wanted};
-use crate::evaluate::loss::{Estimate, LossBand, LossRequest, loss_profile};
+use crate::evaluate::loss::{LossBand, LossRequest, loss_profile};
 use crate::flags;
 use crate::models::{Model, check_data};
 use crate::output::say;
@@ -117,11 +117,11 @@ fn cells(band: &LossBand) -> Vec<String> {
         format!("{first} to {}", end - 1),
         format!("{:.5}", band.base.mean),
     ];
-    if let (Some(patched), Some(Estimate { mean, error })) = (band.patched, band.change) {
+    if let (Some(patched), Some(change)) = (band.patched, band.change) {
         cells.push(format!("{:.5}", patched.mean));
         // Not -0.0.
-        let mean = mean + 0.0;
-        cells.push(format!("{mean:+.6} ± {error:.6}"));
+        let mean = change.mean + 0.0;
+        cells.push(format!("{mean:+.6} ± {:.6}", change.standard_error));
         cells.push(format!("{:+.2}", 100.0 * mean / band.base.mean));
     }
     cells

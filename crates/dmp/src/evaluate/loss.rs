@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
+use dmp_math::Estimate;
 use dmp_math::diffusion::Diffusion;
 use dmp_math::seed::{Purpose, stream};
 use dmp_model::denoiser::Denoiser;
@@ -29,13 +30,13 @@ pub struct LossRequest {
     pub seed: u64,
 }
 
-/// A mean and its standard error.
+/// A mean, and how well it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Estimate {
+pub struct SampleMean {
     /// The mean.
     pub mean: f64,
     /// Its standard error.
-    pub error: f64,
+    pub standard_error: f64,
 }
 
 /// Mean squared error of the predicted noise over some timesteps.
@@ -44,11 +45,11 @@ pub struct LossBand {
     /// First timestep of the band, and the one after its last.
     pub timesteps: [usize; 2],
     /// Of the bare model.
-    pub base: Estimate,
+    pub base: SampleMean,
     /// Of the patched model, if there is one.
-    pub patched: Option<Estimate>,
+    pub patched: Option<SampleMean>,
     /// Patched minus bare, image by image.
-    pub change: Option<Estimate>,
+    pub change: Option<SampleMean>,
 }
 
 /// The bands, and all timesteps together.
@@ -206,51 +207,60 @@ fn profile(errors: &[Errors], bands: usize) -> LossProfile {
         let images = || errors.iter().skip(band).step_by(bands);
         LossBand {
             timesteps: timesteps(band, bands),
-            base: Estimate::of(images().map(|errors| errors.base)),
-            patched: Estimate::of_all(images().map(|errors| errors.patched)),
-            change: Estimate::of_all(images().map(|errors| Some(errors.patched? - errors.base))),
+            base: SampleMean::of(images().map(|errors| errors.base).collect()),
+            patched: images()
+                .map(|errors| errors.patched)
+                .collect::<Option<_>>()
+                .map(SampleMean::of),
+            change: images()
+                .map(|errors| Some(errors.patched? - errors.base))
+                .collect::<Option<_>>()
+                .map(SampleMean::of),
         }
     };
     let bands: Vec<LossBand> = (0..bands).map(of_band).collect();
-    let over = |value: fn(&LossBand) -> Option<Estimate>| {
-        let mut sum = Estimate {
-            mean: 0.0,
-            error: 0.0,
-        };
-        for band in &bands {
-            let [first, end] = band.timesteps;
-            let share = (end - first) as f64 / DIFFUSION_STEPS as f64;
-            let value = value(band)?;
-            sum.mean += share * value.mean;
-            sum.error = sum.error.hypot(share * value.error);
-        }
-        Some(sum)
+    let over = |value: fn(&LossBand) -> Option<SampleMean>| -> Option<SampleMean> {
+        let parts: Option<Vec<_>> = bands
+            .iter()
+            .map(|band| Some((band.share(), value(band)?)))
+            .collect();
+        parts.map(|parts| SampleMean::over_strata(&parts))
     };
+    let base: Vec<_> = bands.iter().map(|band| (band.share(), band.base)).collect();
     let all = LossBand {
         timesteps: [0, DIFFUSION_STEPS],
-        base: over(|band| Some(band.base)).expect("every band has one"),
+        base: SampleMean::over_strata(&base),
         patched: over(|band| band.patched),
         change: over(|band| band.change),
     };
     LossProfile { bands, all }
 }
 
-impl Estimate {
-    /// `None` where a value is missing.
-    fn of_all(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
-        let values: Option<Vec<f64>> = values.collect();
-        Some(Self::of(values?.into_iter()))
+impl LossBand {
+    /// Share of all timesteps.
+    fn share(&self) -> f64 {
+        let [first, end] = self.timesteps;
+        (end - first) as f64 / DIFFUSION_STEPS as f64
     }
+}
 
+impl SampleMean {
     /// Of values drawn independently, two or more.
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let values: Vec<f64> = values.collect();
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    fn of(values: Vec<f64>) -> Self {
+        let Estimate { mean, std } = Estimate::of(&values);
         Self {
             mean,
-            error: (squares / (count - 1.0) / count).sqrt(),
+            standard_error: std / (values.len() as f64 - 1.0).sqrt(),
+        }
+    }
+
+    /// Over strata that are sampled each on its own, of these shares of the whole.
+    fn over_strata(strata: &[(f64, Self)]) -> Self {
+        Self {
+            mean: strata.iter().map(|(share, of)| share * of.mean).sum(),
+            standard_error: strata.iter().fold(0.0, |sum: f64, (share, of)| {
+                sum.hypot(share * of.standard_error)
+            }),
         }
     }
 }
@@ -282,12 +292,14 @@ mod tests {
         // Images 0, 2, 4, 6 and 1, 3, 5, 7.
         assert_eq!((bands[0].base.mean, bands[1].base.mean), (14.0, 21.0));
         assert_eq!(all.base.mean, 17.5);
-        let expected = (bands[0].base.error.powi(2) + bands[1].base.error.powi(2)).sqrt() / 2.0;
-        assert!((all.base.error - expected).abs() < 1e-12);
+        let expected =
+            (bands[0].base.standard_error.powi(2) + bands[1].base.standard_error.powi(2)).sqrt()
+                / 2.0;
+        assert!((all.base.standard_error - expected).abs() < 1e-12);
         let change = all.change.unwrap();
-        assert!((change.mean + 0.5).abs() < 1e-12 && change.error < 1e-12);
+        assert!((change.mean + 0.5).abs() < 1e-12 && change.standard_error < 1e-12);
         // (0 - 14)² + (4 - 14)² + (16 - 14)² + (36 - 14)² = 784, over 3 and over 4.
-        assert!((bands[0].base.error - (784.0_f64 / 12.0).sqrt()).abs() < 1e-12);
+        assert!((bands[0].base.standard_error - (784.0_f64 / 12.0).sqrt()).abs() < 1e-12);
     }
 
     #[test]

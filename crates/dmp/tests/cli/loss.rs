@@ -31,7 +31,7 @@ fn a_patch_is_compared_on_the_same_images_and_noise() {
     let value = |of: &str, name: &str| patched["all"][of][name].as_f64().unwrap();
     let difference = value("patched", "mean") - value("base", "mean");
     assert!((difference - value("change", "mean")).abs() < 1e-9 && difference != 0.0);
-    assert!(value("change", "error") < value("base", "error") / 10.0);
+    assert!(value("change", "standard_error") < value("base", "standard_error") / 10.0);
     assert_eq!(profile(&line), patched, "the same seed, the same figures");
     assert_ne!(profile(&format!("{line} --seed 1"))["all"], patched["all"]);
 

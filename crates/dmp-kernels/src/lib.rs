@@ -17,6 +17,8 @@
 //! | [`profile`] | how long each of these ran |
 //! | [`simd`] | run-time choice of the vector instructions the passes are compiled for |
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512;

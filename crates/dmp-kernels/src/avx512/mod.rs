@@ -3,5 +3,5 @@
 mod pack;
 mod tile;
 
-pub(crate) use pack::{PANEL, pack, panels};
+pub(crate) use pack::{PANEL, pack, panels, transpose};
 pub(crate) use tile::{Left, Out, Right, mask, product};

@@ -51,7 +51,7 @@ pub(crate) fn pack(rows: &[f32], stride: usize, n: usize, width: usize, out: &mu
 /// Rows become columns: pairs of rows, then pairs of pairs, then quarters of vectors.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn transpose(rows: &mut [__m512; 16]) {
+pub(crate) fn transpose(rows: &mut [__m512; 16]) {
     let mut fours = [_mm512_setzero_ps(); 16];
     for (rows, fours) in rows.chunks_exact(4).zip(fours.chunks_exact_mut(4)) {
         let low = |a, b| _mm512_castps_pd(_mm512_unpacklo_ps(a, b));

@@ -5,7 +5,8 @@
 
 use std::cell::RefCell;
 
-use super::Direction;
+use super::{Direction, amx};
+use crate::amx::{Line, SIDE, available, columns, lines, transposed};
 use crate::avx512::{Left, Out, PANEL, Right, pack, panels, product};
 use crate::profile::Kernel;
 use crate::simd::{Level, level};
@@ -13,6 +14,9 @@ use crate::simd::{Level, level};
 /// Values of a row that are summed before the next columns' turn: so deep a block of a panel, and of some hundred rows,
 /// stays in the second cache.
 const DEPTH: usize = 256;
+
+/// The same on the matrix unit, where each value has three parts.
+const SPLIT_DEPTH: usize = 128;
 
 /// A weight `[inputs, outputs]`: panels of [`PANEL`] outputs, in a panel the inputs' rows one after the other; missing
 /// outputs are zeros.
@@ -57,9 +61,16 @@ impl Panels {
         thread_local! {
             static TRANSPOSED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
         }
+        let [inputs, outputs] = [self.inputs, self.outputs];
         // SAFETY: `pack` has seen that the CPU has AVX-512.
         GEMM.time(1, || unsafe {
             match direction {
+                Direction::Forward if available() => {
+                    amx::product(a, &Forward(self), [inputs, outputs], out)
+                }
+                Direction::Backward if available() => {
+                    amx::product(a, &Backward(self), [outputs, inputs], out)
+                }
                 Direction::Forward => self.forward_avx512(a, out),
                 Direction::Backward => TRANSPOSED.with_borrow_mut(|block| {
                     block.resize(panels(PANEL, DEPTH), 0.0);
@@ -118,5 +129,116 @@ impl Panels {
         (0..self.outputs)
             .step_by(PANEL)
             .zip(self.values.chunks_exact(self.inputs * PANEL))
+    }
+}
+
+/// The weight as the matrix unit wants it.
+struct Forward<'a>(&'a Panels);
+
+impl amx::Right<3> for Forward<'_> {
+    const DEPTH: usize = SPLIT_DEPTH;
+
+    fn tiles<'a>(
+        &'a self,
+        first: usize,
+        deep: usize,
+        depth: usize,
+        scratch: &'a mut [Line],
+    ) -> &'a [Line] {
+        let Self(weight) = self;
+        let panel = &weight.values[first / PANEL * PANEL * weight.inputs..];
+        let block = &panel[deep * PANEL + first % PANEL..];
+        // SAFETY: the product has seen that the processor has the instructions.
+        unsafe {
+            columns::<3>(
+                block,
+                PANEL,
+                SIDE.min(weight.outputs - first),
+                depth,
+                scratch,
+            )
+        };
+        let next = match first % PANEL {
+            0 => SIDE,
+            _ => weight.inputs * PANEL - SIDE,
+        };
+        fetch(block.get(next..).unwrap_or_default(), depth, SIDE);
+        scratch
+    }
+}
+
+/// Its transpose.
+struct Backward<'a>(&'a Panels);
+
+impl amx::Right<3> for Backward<'_> {
+    const DEPTH: usize = SPLIT_DEPTH;
+
+    fn tiles<'a>(
+        &'a self,
+        first: usize,
+        deep: usize,
+        depth: usize,
+        scratch: &'a mut [Line],
+    ) -> &'a [Line] {
+        const { assert!(SPLIT_DEPTH <= PANEL || SPLIT_DEPTH.is_multiple_of(PANEL)) };
+        let Self(weight) = self;
+        let count = SIDE.min(weight.inputs - first);
+        let block = lines(PANEL.min(SPLIT_DEPTH), 3);
+        for (at, tiles) in (0..depth).step_by(PANEL).zip(scratch.chunks_mut(block)) {
+            let output = deep + at;
+            let panel = &weight.values[output / PANEL * PANEL * weight.inputs..];
+            let values = &panel[first * PANEL + output % PANEL..];
+            // SAFETY: as above.
+            unsafe { transposed::<3>(values, PANEL, count, PANEL.min(depth - at), tiles) };
+            fetch(values.get(SIDE * PANEL..).unwrap_or_default(), SIDE, PANEL);
+        }
+        scratch
+    }
+}
+
+/// Asks for the next block while there is other work: so many `rows` of a panel, `width` values of each.
+fn fetch(values: &[f32], rows: usize, width: usize) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    for line in values
+        .chunks(PANEL)
+        .take(rows)
+        .flat_map(|row| row[..width.min(row.len())].chunks(16))
+    {
+        // SAFETY: a hint, of an address inside the slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frozen::tests::{close, exact, expected, values};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Also where the matrix unit takes their place.
+        #[test]
+        fn vectors_make_both_products(rows in 1_usize..20, inputs in 1_usize..300, outputs in 1_usize..300, seed: u32) {
+            if level() != Level::Avx512 {
+                return Ok(());
+            }
+            let weight = values(seed, inputs * outputs);
+            let panels = Panels::pack(&weight, inputs, outputs);
+            let input = values(seed ^ 1, rows * inputs);
+            let mut out = vec![f32::NAN; rows * outputs];
+            // SAFETY: the CPU has AVX-512.
+            unsafe { panels.forward_avx512(&input, &mut out) };
+            let want = expected(&input, |i, o| weight[i * outputs + o], [rows, inputs, outputs], exact);
+            close(&out, &want, inputs)?;
+            let gradient = values(seed ^ 2, rows * outputs);
+            let mut out = vec![f32::NAN; rows * inputs];
+            // SAFETY: as above.
+            unsafe { panels.backward_avx512(&gradient, &mut out, &mut vec![0.0; super::panels(PANEL, DEPTH)]) };
+            let want = expected(&gradient, |o, i| weight[i * outputs + o], [rows, outputs, inputs], exact);
+            close(&out, &want, outputs)?;
+        }
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn close(got: &[f32], want: &[f64], inner: usize) -> Result<(), TestC
 }
 
 /// A factor as it is.
-fn exact(x: f32) -> f64 {
+pub(super) fn exact(x: f32) -> f64 {
     f64::from(x)
 }
 

@@ -1,18 +1,21 @@
 //! Products with frozen weights in bf16: what they are multiplied with is rounded to bf16 on the way, sums are f32.
 //!
 //! With AVX-512-BF16 one instruction multiplies and adds 32 pairs, twice as many as in f32, and a weight takes half the
-//! memory to read. Elsewhere the same rounded factors are multiplied in f32, for nearly the same numbers and not for speed.
+//! memory to read; the matrix unit multiplies sixteen times as many. Elsewhere the same rounded factors are multiplied in f32, for
+//! nearly the same numbers and not for speed.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod panels;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use std::cell::RefCell;
 
 use panels::Panels;
 #[cfg(test)]
-pub(super) use panels::round;
+pub(crate) use panels::round;
 
 use super::Direction;
 #[cfg(target_arch = "x86_64")]
@@ -21,38 +24,63 @@ use crate::profile::Kernel;
 /// A weight `[inputs, outputs]`, packed for both directions.
 #[derive(Debug, Clone)]
 pub(super) struct Packed {
-    forward: Panels,
-    backward: Panels,
+    forward: Factor,
+    backward: Factor,
+}
+
+/// One direction's right factor.
+#[derive(Debug, Clone)]
+enum Factor {
+    Panels(Panels),
+    /// Where there is a matrix unit.
+    #[cfg(target_arch = "x86_64")]
+    Tiles(tiles::Tiles),
 }
 
 impl Packed {
     /// From row-major values, rounded to the nearest bf16.
     pub(super) fn new(values: &[f32], inputs: usize, outputs: usize) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if crate::amx::available() {
+            return Self {
+                forward: Factor::Tiles(tiles::Tiles::pack(values, [inputs, outputs])),
+                backward: Factor::Tiles(tiles::Tiles::pack_transposed(values, [inputs, outputs])),
+            };
+        }
         Self {
-            forward: Panels::pack(inputs, outputs, |i, o| values[i * outputs + o]),
-            backward: Panels::pack(outputs, inputs, |o, i| values[i * outputs + o]),
+            forward: Factor::Panels(Panels::pack(inputs, outputs, |i, o| {
+                values[i * outputs + o]
+            })),
+            backward: Factor::Panels(Panels::pack(outputs, inputs, |o, i| {
+                values[i * outputs + o]
+            })),
         }
     }
 
     /// Calls `see` with each pair of each direction.
     pub(super) fn pairs(&self, mut see: impl FnMut(u32)) {
-        for panels in [&self.forward, &self.backward] {
-            panels
-                .iter()
-                .for_each(|(_, _, pairs)| pairs.iter().for_each(|&pair| see(pair)));
+        for factor in [&self.forward, &self.backward] {
+            match factor {
+                Factor::Panels(panels) => panels
+                    .iter()
+                    .for_each(|(_, _, pairs)| pairs.iter().for_each(|&pair| see(pair))),
+                #[cfg(target_arch = "x86_64")]
+                Factor::Tiles(tiles) => tiles.pairs().for_each(&mut see),
+            }
         }
     }
 
     /// `out` ← `a` · weight, or by its transpose.
     pub(super) fn product(&self, direction: Direction, a: &[f32], out: &mut [f32]) {
-        product(
-            a,
-            match direction {
-                Direction::Forward => &self.forward,
-                Direction::Backward => &self.backward,
-            },
-            out,
-        );
+        let factor = match direction {
+            Direction::Forward => &self.forward,
+            Direction::Backward => &self.backward,
+        };
+        match factor {
+            Factor::Panels(panels) => product(a, panels, out),
+            #[cfg(target_arch = "x86_64")]
+            Factor::Tiles(tiles) => GEMM.time(1, || tiles.product(a, out)),
+        }
     }
 }
 
@@ -95,7 +123,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn the_portable_product_is_the_same(rows in 1usize..14, inner in 1usize..40, columns in 1usize..150, seed: u32) {
+        fn every_product_is_the_same(rows in 1usize..14, inner in 1usize..40, columns in 1usize..150, seed: u32) {
             let (a, weight) = (values(seed, rows * inner), values(seed ^ 3, inner * columns));
             let b = Panels::pack(inner, columns, |k, c| weight[k * columns + c]);
             let mut pairs = vec![0; rows * b.pairs()];
@@ -106,6 +134,13 @@ mod tests {
             portable::product(&pairs, &b, &mut out);
             let want = expected(&a, |k, c| weight[k * columns + c], [rows, inner, columns], rounded);
             close(&out, &want, inner)?;
+            #[cfg(target_arch = "x86_64")]
+            if avx512::available() {
+                out.fill(f32::NAN);
+                // SAFETY: the processor has the instructions.
+                unsafe { avx512::product(&pairs, &b, &mut out) };
+                close(&out, &want, inner)?;
+            }
         }
     }
 

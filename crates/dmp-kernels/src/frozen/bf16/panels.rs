@@ -66,7 +66,7 @@ impl Panels {
 
 /// The nearest bf16, ties to even; what is no number stays none.
 #[inline(always)]
-pub(in crate::frozen) fn round(x: f32) -> u16 {
+pub(crate) fn round(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16;
     (if x.is_nan() {

@@ -1,0 +1,156 @@
+//! f32 values as tiles of bf16, in one part (rounded) or three (all bits).
+//!
+//! A block's factor is [`SIDE`] rows or columns wide. For each tile's depth ([`DEEP`] values) and each part come two tiles. A line
+//! of the left factor is a row's next values; a line of the right factor is a pair of values for each of sixteen columns.
+
+use std::arch::x86_64::*;
+
+use super::{DEEP, Line, SIDE, TILE, lines};
+use crate::avx512::{mask, transpose};
+
+/// Left factor: up to [`SIDE`] rows, `stride` apart, `depth` values of each. Missing rows and values are zeros.
+///
+/// # Panics
+/// When shapes do not fit: a bug of the caller, never of a user.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(crate) fn rows<const PARTS: usize>(
+    values: &[f32],
+    stride: usize,
+    count: usize,
+    depth: usize,
+    out: &mut [Line],
+) {
+    let out = &mut out[..lines(depth, PARTS)];
+    for (step, out) in out.chunks_exact_mut(PARTS * SIDE).enumerate() {
+        let deep = step * DEEP;
+        for row in 0..SIDE {
+            let pairs: [__m512i; PARTS] = if row < count {
+                along(&values[row * stride + deep..], DEEP.min(depth - deep))
+            } else {
+                [_mm512_setzero_si512(); PARTS]
+            };
+            for (part, pairs) in pairs.into_iter().enumerate() {
+                store(&mut out[part * SIDE + row], pairs);
+            }
+        }
+    }
+}
+
+/// Right factor, transposed: `values` holds up to [`SIDE`] columns, `stride` apart, `depth` values of each.
+///
+/// # Panics
+/// As [`rows`].
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(crate) fn transposed<const PARTS: usize>(
+    values: &[f32],
+    stride: usize,
+    count: usize,
+    depth: usize,
+    out: &mut [Line],
+) {
+    let out = &mut out[..lines(depth, PARTS)];
+    for (step, out) in out.chunks_exact_mut(PARTS * SIDE).enumerate() {
+        let deep = step * DEEP;
+        for first in (0..SIDE).step_by(TILE) {
+            let mut squares = [[_mm512_setzero_ps(); TILE]; PARTS];
+            for column in 0..TILE.min(count.saturating_sub(first)) {
+                let values = &values[(first + column) * stride + deep..];
+                let pairs = along::<PARTS>(values, DEEP.min(depth - deep));
+                for (square, pairs) in squares.iter_mut().zip(pairs) {
+                    square[column] = _mm512_castsi512_ps(pairs);
+                }
+            }
+            for (part, mut square) in squares.into_iter().enumerate() {
+                transpose(&mut square);
+                for (line, pairs) in out[part * SIDE + first..].iter_mut().zip(square) {
+                    store(line, _mm512_castps_si512(pairs));
+                }
+            }
+        }
+    }
+}
+
+/// Right factor: `depth` rows, `stride` apart, of up to [`SIDE`] columns.
+///
+/// # Panics
+/// As [`rows`].
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(crate) fn columns<const PARTS: usize>(
+    values: &[f32],
+    stride: usize,
+    count: usize,
+    depth: usize,
+    out: &mut [Line],
+) {
+    let out = &mut out[..lines(depth, PARTS)];
+    // Values of even and odd rows next to each other: word i of the first and of the second half.
+    let order: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * 16) as u16);
+    // SAFETY: 64 bytes.
+    let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
+    for (step, out) in out.chunks_exact_mut(PARTS * SIDE).enumerate() {
+        for pair in 0..TILE {
+            let row = step * DEEP + 2 * pair;
+            for first in (0..SIDE).step_by(TILE) {
+                let width = TILE.min(count.saturating_sub(first));
+                let load = |row: usize| {
+                    if row < depth && width > 0 {
+                        load(&values[row * stride + first..], width)
+                    } else {
+                        _mm512_setzero_ps()
+                    }
+                };
+                let parts = split::<PARTS>(load(row), load(row + 1));
+                for (part, halves) in parts.into_iter().enumerate() {
+                    let pairs = _mm512_permutexvar_epi16(order, halves);
+                    store(&mut out[part * SIDE + first + pair], pairs);
+                }
+            }
+        }
+    }
+}
+
+/// The first `count` ≤ [`DEEP`] values, zeros behind them, in parts.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn along<const PARTS: usize>(values: &[f32], count: usize) -> [__m512i; PARTS] {
+    let low = load(values, count.min(TILE));
+    let high = match count.checked_sub(TILE) {
+        None | Some(0) => _mm512_setzero_ps(),
+        Some(rest) => load(&values[TILE..], rest),
+    };
+    split(low, high)
+}
+
+/// Parts of two vectors, the first's sixteen values before the second's: each part is what is left, rounded.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn split<const PARTS: usize>(mut low: __m512, mut high: __m512) -> [__m512i; PARTS] {
+    let mut parts = [_mm512_setzero_si512(); PARTS];
+    for (i, part) in parts.iter_mut().enumerate() {
+        // SAFETY: both are 64 bytes of any values.
+        *part = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) };
+        if i + 1 < PARTS {
+            let widened =
+                |half| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
+            low = _mm512_sub_ps(low, widened(_mm512_castsi512_si256(*part)));
+            high = _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64::<1>(*part)));
+        }
+    }
+    parts
+}
+
+/// `1 ≤ count ≤ 16` values, zeros behind them.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(values: &[f32], count: usize) -> __m512 {
+    let values = &values[..count];
+    // SAFETY: the mask is of the values that are there.
+    unsafe { _mm512_maskz_loadu_ps(mask(count), values.as_ptr()) }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store(line: &mut Line, words: __m512i) {
+    // SAFETY: a line has 64 bytes, and is aligned to as many.
+    unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), words) };
+}

@@ -1,0 +1,83 @@
+//! Blocks of tiles against sums in f64.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Values of many magnitudes, all 24 bits of them in use.
+fn values(seed: u32, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let scale = f32::exp2((state >> 28) as f32 - 8.0);
+        scale * ((state << 4 >> 8) as f32 / (1 << 23) as f32 - 1.0)
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn bf16(x: f32) -> f32 {
+    f32::from_bits(u32::from(crate::frozen::bf16::round(x)) << 16)
+}
+
+/// `rows × depth` times `depth × count`, the right factor as rows or as columns, with what is left of wider ones around.
+fn check<const PARTS: usize>(
+    [count, depth, wide]: [usize; 3],
+    seed: u32,
+    seen: impl Fn(f32) -> f32,
+    session: &Session,
+) -> Result<(), TestCaseError> {
+    let (a, b) = (values(seed, count * depth), values(seed ^ 1, depth * wide));
+    let across: Vec<f32> = (0..wide * depth)
+        .map(|i| b[i % depth * wide + i / depth])
+        .collect();
+    let junk = Line([0x7fc0_7fc0; TILE]);
+    let mut left = vec![junk; lines(depth, PARTS)];
+    // SAFETY: the caller has a session.
+    unsafe { rows::<PARTS>(&a, depth, count, depth, &mut left) };
+    for transpose in [false, true] {
+        let mut right = vec![junk; lines(depth, PARTS)];
+        // SAFETY: as above.
+        unsafe {
+            match transpose {
+                false => columns::<PARTS>(&b, wide, wide, depth, &mut right),
+                true => transposed::<PARTS>(&across, depth, wide, depth, &mut right),
+            }
+        }
+        let mut sums = Block([[f32::NAN; SIDE]; SIDE]);
+        session.multiply::<PARTS>(depth, &left, &right, &mut sums);
+        for (row, sums) in sums.0.iter().enumerate() {
+            for (column, &sum) in sums.iter().enumerate() {
+                if row >= count || column >= wide {
+                    prop_assert_eq!(sum, 0.0, "outside");
+                    continue;
+                }
+                let products = (0..depth).map(|k| {
+                    f64::from(seen(a[row * depth + k])) * f64::from(seen(b[k * wide + column]))
+                });
+                let want: f64 = products.clone().sum();
+                // What sums of so many f32 products are off by; with two parts a single product is off 2⁻¹⁷ of it.
+                let size: f64 = products.map(f64::abs).sum();
+                let off = (f64::from(sum) - want).abs();
+                prop_assert!(
+                    off <= size * (4.0 + 2.0 * (depth as f64).sqrt()) * f64::exp2(-24.0),
+                    "{sum}, not {want}: {off} of {size}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn blocks_are_products(count in 1_usize..=SIDE, depth in 1_usize..200, wide in 1_usize..=SIDE, seed: u32) {
+        if !available() {
+            return Ok(());
+        }
+        let session = Session::new();
+        check::<1>([count, depth, wide], seed, bf16, &session)?;
+        check::<3>([count, depth, wide], seed, |x| x, &session)?;
+    }
+}

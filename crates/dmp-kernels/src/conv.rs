@@ -3,9 +3,14 @@
 //! Output pixels are taken a few at a time: their patches are gathered side by side and multiplied with the kernels
 //! while both are in cache.
 
+#[cfg(target_arch = "x86_64")]
+use std::ops::Range;
+
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx::{self, Line, SIDE};
 use crate::matmul::{Store, View, matmul};
 use crate::vectorised;
 
@@ -72,35 +77,105 @@ pub fn conv_relu(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32]) -> 
     if out.is_empty() {
         return out;
     }
-    let kernels = View::new(weight, shape.outputs, shape.patch());
+    let kernels = Kernels::new(weight, shape);
     out.par_chunks_mut(shape.outputs * pixels)
         .zip(x.par_chunks(image))
         .for_each_init(Vec::new, |gathered, (out, x)| {
-            let chunk = (GATHERED / shape.patch()).clamp(16, pixels.max(16));
+            let chunk = (GATHERED / shape.patch()).clamp(32, pixels.max(32));
             for first in (0..pixels).step_by(chunk) {
                 let count = chunk.min(pixels - first);
                 let patches = if shape.is_pointwise() {
-                    View::strided(&x[first..], shape.inputs, count, pixels)
+                    Patches {
+                        values: &x[first..],
+                        count,
+                        stride: pixels,
+                    }
                 } else {
                     gathered.resize(shape.patch() * count, 0.0);
                     gather(shape, x, first, count, gathered);
-                    View::new(gathered, shape.patch(), count)
+                    Patches {
+                        values: gathered,
+                        count,
+                        stride: count,
+                    }
                 };
-                matmul(
-                    &mut out[first..],
-                    pixels,
-                    Store::Set,
-                    1.0,
-                    kernels,
-                    patches,
-                    Parallelism::None,
-                );
+                kernels.multiply(&patches, &mut out[first..], pixels);
                 for (row, &bias) in out.chunks_mut(pixels).zip(bias) {
                     add_relu(&mut row[first..first + count], bias);
                 }
             }
         });
     out
+}
+
+/// Patches of `count` output pixels, as columns: a row for each value of a patch, `stride` apart.
+struct Patches<'a> {
+    values: &'a [f32],
+    count: usize,
+    stride: usize,
+}
+
+/// The kernels, as the processor multiplies them best.
+enum Kernels<'a> {
+    Rows(View<'a>),
+    #[cfg(target_arch = "x86_64")]
+    Tiles(amx::Left<3>),
+}
+
+impl<'a> Kernels<'a> {
+    fn new(weight: &'a [f32], shape: &ConvShape) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if amx::available() {
+            return Self::Tiles(amx::Left::pack(weight, shape.patch()));
+        }
+        Self::Rows(View::new(weight, shape.outputs, shape.patch()))
+    }
+
+    /// `out` ← kernels · patches, a row for each kernel, `pixels` apart.
+    fn multiply(&self, patches: &Patches<'_>, out: &mut [f32], pixels: usize) {
+        match self {
+            Self::Rows(kernels) => {
+                let Patches {
+                    values,
+                    count,
+                    stride,
+                } = *patches;
+                let patches = View::strided(values, kernels.columns(), count, stride);
+                matmul(
+                    out,
+                    pixels,
+                    Store::Set,
+                    1.0,
+                    *kernels,
+                    patches,
+                    Parallelism::None,
+                );
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Tiles(kernels) => {
+                TILES.time(1, || kernels.product(patches, patches.count, out, pixels));
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+static TILES: crate::profile::Kernel = crate::profile::Kernel::new("gemm f32, convolution");
+
+#[cfg(target_arch = "x86_64")]
+impl amx::Right<3> for Patches<'_> {
+    fn tiles<'a>(
+        &'a self,
+        first: usize,
+        deep: Range<usize>,
+        scratch: &'a mut [Line],
+    ) -> &'a [Line] {
+        let values = &self.values[deep.start * self.stride + first..];
+        let count = SIDE.min(self.count - first);
+        // SAFETY: the product has seen that the processor has the instructions.
+        unsafe { amx::columns::<3>(values, self.stride, count, deep.len(), scratch) };
+        scratch
+    }
 }
 
 /// Patches of output pixels `first` on, as columns: `[inputs·kh·kw, count]`.
@@ -143,13 +218,25 @@ fn copy_line(
     padding: usize,
 ) {
     let start = from * stride + right;
-    if stride == 1 && start >= padding && start - padding + out.len() <= line.len() {
-        out.copy_from_slice(&line[start - padding..][..out.len()]);
+    // The pixels that are inside, and the first one's place.
+    let before = padding.saturating_sub(start).div_ceil(stride);
+    let inside = (padding + line.len())
+        .saturating_sub(start)
+        .div_ceil(stride);
+    let (head, out) = out.split_at_mut(before.min(out.len()));
+    let (middle, tail) = out.split_at_mut(inside.saturating_sub(before).min(out.len()));
+    head.fill(0.0);
+    tail.fill(0.0);
+    if middle.is_empty() {
         return;
     }
-    for (i, out) in out.iter_mut().enumerate() {
-        let at = (start + i * stride).checked_sub(padding);
-        *out = at.and_then(|at| line.get(at)).copied().unwrap_or(0.0);
+    let line = &line[start + before * stride - padding..];
+    match stride {
+        1 => middle.copy_from_slice(&line[..middle.len()]),
+        _ => middle
+            .iter_mut()
+            .zip(line.iter().step_by(stride))
+            .for_each(|(out, &value)| *out = value),
     }
 }
 

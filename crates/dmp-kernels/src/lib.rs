@@ -9,6 +9,7 @@
 //! | [`block`] | a whole DiT block, forward and backward |
 //! | [`attention`] | softmax(QKᵀ/√d)·V of one image, forward and backward |
 //! | [`conv`] | convolution, bias and ReLU, forward only |
+//! | [`pool`] | maxima and means of 3×3 windows, forward only |
 //! | [`frozen`] | products with frozen weights, packed once in f32 or bf16 |
 //! | [`norm`] | LayerNorm and adaLN modulation |
 //! | [`gelu`] | GELU (tanh) and its derivative |
@@ -28,6 +29,7 @@ pub mod frozen;
 pub mod gelu;
 pub mod matmul;
 pub mod norm;
+pub mod pool;
 pub mod profile;
 pub mod prompt;
 pub mod simd;

@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use dmp_kernels::pool::Pool;
 use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors};
 use dmp_model::features::inception::{ConvSpec, convolutions};
 use dmp_model::features::{Inception, InceptionError, Preprocess};
-use dmp_model::fused::{conv_relu, conv_relu_reference};
+use dmp_model::fused::{conv_relu, conv_relu_reference, pool, pool_reference};
 use dmp_model::host;
 
 /// `count` numbers in [0, 1), as the script's `hashed`.
@@ -175,6 +176,25 @@ fn the_fused_convolution_is_the_reference() {
         let expected = conv_relu_reference(x, weight, bias, stride, padding);
         let distance = (found - expected).abs().max().into_scalar::<f32>();
         assert!(distance < 1e-5, "{kernel:?}: {distance}");
+    }
+}
+
+/// The kernel against burn's pools.
+#[test]
+fn the_fused_pool_is_the_reference() {
+    let device = Device::flex();
+    for (kind, stride, padding) in [
+        (Pool::Max, 2, 0),
+        (Pool::Max, 1, 1),
+        (Pool::Mean, 1, 1),
+        (Pool::Mean, 2, 0),
+    ] {
+        let x = Tensor::<4>::random([2, 5, 17, 12], Distribution::Uniform(-1.0, 1.0), &device);
+        let found = pool(x.clone(), kind, stride, padding);
+        let expected = pool_reference(x, kind, stride, padding);
+        assert_eq!(found.dims(), expected.dims());
+        let distance = (found - expected).abs().max().into_scalar::<f32>();
+        assert!(distance < 1e-6, "{kind:?}: {distance}");
     }
 }
 

@@ -6,13 +6,15 @@
 
 mod multiply;
 mod pack;
+mod product;
 
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
 use crate::simd::{Level, level};
 
-pub(crate) use multiply::{Block, Session};
+pub(crate) use multiply::{Session, Sums};
 pub(crate) use pack::{columns, rows, transposed};
+pub(crate) use product::{Ahead, Left, Right, depth, product};
 
 /// Rows of a tile, and words (pairs of bf16) of each.
 pub(crate) const TILE: usize = 16;

@@ -4,9 +4,13 @@ use std::arch::asm;
 
 use super::{DEEP, Line, SIDE, TILE, lines};
 
-macro_rules! zero {
+/// Sums to begin with: those that are there, or none.
+macro_rules! begin {
     () => {
-        "tilezero tmm0\n tilezero tmm1\n tilezero tmm2\n tilezero tmm3"
+        "test {add}, {add}\n jz 3f\n \
+         tileloadd tmm0, [{out} + {wide}]\n tileloadd tmm1, [{out} + {wide} + 64]\n \
+         tileloadd tmm2, [{below} + {wide}]\n tileloadd tmm3, [{below} + {wide} + 64]\n jmp 2f\n 3:\n \
+         tilezero tmm0\n tilezero tmm1\n tilezero tmm2\n tilezero tmm3"
     };
 }
 
@@ -17,23 +21,32 @@ macro_rules! products {
     };
 }
 
-/// The second pair of tiles is sixteen rows of 128 bytes further down.
-macro_rules! store {
+macro_rules! end {
     () => {
         "tilestored [{out} + {wide}], tmm0\n tilestored [{out} + {wide} + 64], tmm1\n \
-         tilestored [{out} + {wide} + 2048], tmm2\n tilestored [{out} + {wide} + 2112], tmm3"
+         tilestored [{below} + {wide}], tmm2\n tilestored [{below} + {wide} + 64], tmm3"
     };
 }
 
-/// A block's sums, [`SIDE`] by [`SIDE`].
-#[derive(Debug)]
-#[repr(C, align(64))]
-pub(crate) struct Block(pub(crate) [[f32; SIDE]; SIDE]);
+/// Where a block's sums go: [`SIDE`] rows of as many values, `stride` apart.
+pub(crate) struct Sums<'a> {
+    pub(crate) values: &'a mut [f32],
+    pub(crate) stride: usize,
+    /// Whether they are added to what is there.
+    pub(crate) add: bool,
+}
 
-impl Block {
-    pub(crate) fn zeros() -> Self {
-        Self([[0.0; SIDE]; SIDE])
-    }
+/// Factors and sums of a block, as the loops take them.
+struct Raw {
+    steps: usize,
+    a: *const Line,
+    b: *const Line,
+    out: *mut f32,
+    /// The second tile's rows.
+    below: *mut f32,
+    /// Bytes between rows of sums.
+    wide: usize,
+    add: usize,
 }
 
 /// Shapes of the eight tiles, as `ldtilecfg` reads them: sixteen rows of 64 bytes.
@@ -67,16 +80,16 @@ impl Session {
         Self(())
     }
 
-    /// `out` ← `a · b`, `depth` deep, in one part or three.
+    /// `out` (=|+=) `a · b`, `depth` deep, in one part or three.
     ///
     /// # Panics
-    /// When a factor is too short: a bug of the caller, never of a user.
+    /// When something is too short: a bug of the caller, never of a user.
     pub(crate) fn multiply<const PARTS: usize>(
         &self,
         depth: usize,
         a: &[Line],
         b: &[Line],
-        out: &mut Block,
+        out: Sums<'_>,
     ) {
         const { assert!(PARTS == 1 || PARTS == 3) };
         let needed = lines(depth, PARTS);
@@ -84,13 +97,25 @@ impl Session {
             depth > 0 && a.len() >= needed && b.len() >= needed,
             "factors of a block"
         );
-        let (a, b) = (a.as_ptr(), b.as_ptr());
-        let steps = depth.div_ceil(DEEP);
-        // SAFETY: the factors are as long as the loops read.
+        assert!(
+            (SIDE - 1) * out.stride + SIDE <= out.values.len(),
+            "sums of a block"
+        );
+        let to = out.values.as_mut_ptr();
+        let raw = Raw {
+            steps: depth.div_ceil(DEEP),
+            a: a.as_ptr(),
+            b: b.as_ptr(),
+            out: to,
+            below: to.wrapping_add(TILE * out.stride),
+            wide: 4 * out.stride,
+            add: out.add.into(),
+        };
+        // SAFETY: factors and sums are as long as the loops read and write.
         unsafe {
             match PARTS {
-                1 => self.rounded(steps, a, b, out),
-                _ => self.exact(steps, a, b, out),
+                1 => self.rounded(raw),
+                _ => self.exact(raw),
             }
         }
     }
@@ -98,12 +123,12 @@ impl Session {
     /// Both rounded.
     ///
     /// # Safety
-    /// The factors lead to so many `steps` of two tiles each.
-    unsafe fn rounded(&self, steps: usize, a: *const Line, b: *const Line, out: &mut Block) {
+    /// The factors lead to so many steps of two tiles each, and the sums to [`SIDE`] rows.
+    unsafe fn rounded(&self, raw: Raw) {
         // SAFETY: the loop reads what the caller has promised, the shapes are loaded, and nothing else uses the tiles.
         unsafe {
             asm!(
-                zero!(),
+                begin!(),
                 "2:",
                 "tileloadd tmm4, [{a} + {row}]",
                 "tileloadd tmm6, [{b} + {row}]",
@@ -114,13 +139,15 @@ impl Session {
                 "add {b}, 2048",
                 "dec {steps}",
                 "jnz 2b",
-                store!(),
-                a = inout(reg) a => _,
-                b = inout(reg) b => _,
-                steps = inout(reg) steps => _,
-                out = in(reg) out.0.as_mut_ptr(),
+                end!(),
+                a = inout(reg) raw.a => _,
+                b = inout(reg) raw.b => _,
+                steps = inout(reg) raw.steps => _,
+                out = in(reg) raw.out,
+                below = in(reg) raw.below,
+                add = in(reg) raw.add,
                 row = in(reg) 64usize,
-                wide = in(reg) 4 * SIDE,
+                wide = in(reg) raw.wide,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
@@ -131,12 +158,12 @@ impl Session {
     /// Both in three parts: six products of parts, each part loaded twice at most.
     ///
     /// # Safety
-    /// The factors lead to so many `steps` of six tiles each.
-    unsafe fn exact(&self, steps: usize, a: *const Line, b: *const Line, out: &mut Block) {
+    /// The factors lead to so many steps of six tiles each, and the sums to [`SIDE`] rows.
+    unsafe fn exact(&self, raw: Raw) {
         // SAFETY: the loop reads what the caller has promised, the shapes are loaded, and nothing else uses the tiles.
         unsafe {
             asm!(
-                zero!(),
+                begin!(),
                 "2:",
                 // a₃·b₁
                 "tileloadd tmm6, [{b} + {row}]",
@@ -168,13 +195,15 @@ impl Session {
                 "add {b}, 6144",
                 "dec {steps}",
                 "jnz 2b",
-                store!(),
-                a = inout(reg) a => _,
-                b = inout(reg) b => _,
-                steps = inout(reg) steps => _,
-                out = in(reg) out.0.as_mut_ptr(),
+                end!(),
+                a = inout(reg) raw.a => _,
+                b = inout(reg) raw.b => _,
+                steps = inout(reg) raw.steps => _,
+                out = in(reg) raw.out,
+                below = in(reg) raw.below,
+                add = in(reg) raw.add,
                 row = in(reg) 64usize,
-                wide = in(reg) 4 * SIDE,
+                wide = in(reg) raw.wide,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),

@@ -43,10 +43,29 @@ fn check<const PARTS: usize>(
                 true => transposed::<PARTS>(&across, depth, wide, depth, &mut right),
             }
         }
-        let mut sums = Block([[f32::NAN; SIDE]; SIDE]);
-        session.multiply::<PARTS>(depth, &left, &right, &mut sums);
-        for (row, sums) in sums.0.iter().enumerate() {
-            for (column, &sum) in sums.iter().enumerate() {
+        // Set where nothing is, then added to that, in rows that are further apart.
+        let stride = SIDE + 5;
+        let mut sums = vec![f32::NAN; SIDE * stride];
+        for add in [false, true] {
+            let values = &mut sums[..];
+            session.multiply::<PARTS>(
+                depth,
+                &left,
+                &right,
+                Sums {
+                    values,
+                    stride,
+                    add,
+                },
+            );
+        }
+        for (row, sums) in sums.chunks(stride).enumerate() {
+            prop_assert!(
+                sums[SIDE..].iter().all(|x| x.is_nan()),
+                "written between rows"
+            );
+            for (column, &twice) in sums[..SIDE].iter().enumerate() {
+                let sum = twice / 2.0;
                 if row >= count || column >= wide {
                     prop_assert_eq!(sum, 0.0, "outside");
                     continue;

@@ -4,9 +4,10 @@
 //! transposes a block of them at a time, which is little work beside the rows it is multiplied with.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
-use super::{Direction, amx};
-use crate::amx::{Line, SIDE, available, columns, lines, transposed};
+use super::Direction;
+use crate::amx::{self, Ahead, Line, SIDE, available, columns, lines, transposed};
 use crate::avx512::{Left, Out, PANEL, Right, pack, panels, product};
 use crate::profile::Kernel;
 use crate::simd::{Level, level};
@@ -14,9 +15,6 @@ use crate::simd::{Level, level};
 /// Values of a row that are summed before the next columns' turn: so deep a block of a panel, and of some hundred rows,
 /// stays in the second cache.
 const DEPTH: usize = 256;
-
-/// The same on the matrix unit, where each value has three parts.
-const SPLIT_DEPTH: usize = 128;
 
 /// A weight `[inputs, outputs]`: panels of [`PANEL`] outputs, in a panel the inputs' rows one after the other; missing
 /// outputs are zeros.
@@ -135,35 +133,47 @@ impl Panels {
 /// The weight as the matrix unit wants it.
 struct Forward<'a>(&'a Panels);
 
-impl amx::Right<3> for Forward<'_> {
-    const DEPTH: usize = SPLIT_DEPTH;
+impl Forward<'_> {
+    /// From some output and input on.
+    fn from(&self, output: usize, input: usize) -> &[f32] {
+        let Self(weight) = self;
+        let panel = &weight.values[output / PANEL * PANEL * weight.inputs..];
+        &panel[input * PANEL + output % PANEL..]
+    }
+}
 
+impl amx::Right<3> for Forward<'_> {
     fn tiles<'a>(
         &'a self,
         first: usize,
-        deep: usize,
-        depth: usize,
+        deep: Range<usize>,
         scratch: &'a mut [Line],
     ) -> &'a [Line] {
-        let Self(weight) = self;
-        let panel = &weight.values[first / PANEL * PANEL * weight.inputs..];
-        let block = &panel[deep * PANEL + first % PANEL..];
+        let count = SIDE.min(self.0.outputs - first);
         // SAFETY: the product has seen that the processor has the instructions.
         unsafe {
             columns::<3>(
-                block,
+                self.from(first, deep.start),
                 PANEL,
-                SIDE.min(weight.outputs - first),
-                depth,
+                count,
+                deep.len(),
                 scratch,
             )
         };
-        let next = match first % PANEL {
-            0 => SIDE,
-            _ => weight.inputs * PANEL - SIDE,
-        };
-        fetch(block.get(next..).unwrap_or_default(), depth, SIDE);
         scratch
+    }
+
+    fn ahead(&self, first: usize, deep: Range<usize>) -> Ahead {
+        let next = first + SIDE;
+        Ahead {
+            start: match next < self.0.outputs {
+                true => self.from(next, deep.start).as_ptr().cast(),
+                false => self.0.values.as_ptr().cast(),
+            },
+            rows: deep.len(),
+            width: size_of::<[f32; SIDE]>(),
+            stride: size_of::<[f32; PANEL]>(),
+        }
     }
 }
 
@@ -171,41 +181,35 @@ impl amx::Right<3> for Forward<'_> {
 struct Backward<'a>(&'a Panels);
 
 impl amx::Right<3> for Backward<'_> {
-    const DEPTH: usize = SPLIT_DEPTH;
-
     fn tiles<'a>(
         &'a self,
         first: usize,
-        deep: usize,
-        depth: usize,
+        deep: Range<usize>,
         scratch: &'a mut [Line],
     ) -> &'a [Line] {
-        const { assert!(SPLIT_DEPTH <= PANEL || SPLIT_DEPTH.is_multiple_of(PANEL)) };
+        const { assert!(amx::depth(3).is_multiple_of(PANEL)) };
         let Self(weight) = self;
         let count = SIDE.min(weight.inputs - first);
-        let block = lines(PANEL.min(SPLIT_DEPTH), 3);
-        for (at, tiles) in (0..depth).step_by(PANEL).zip(scratch.chunks_mut(block)) {
-            let output = deep + at;
-            let panel = &weight.values[output / PANEL * PANEL * weight.inputs..];
-            let values = &panel[first * PANEL + output % PANEL..];
+        let panels = weight.panels().skip(deep.start / PANEL);
+        let blocks = scratch.chunks_mut(lines(PANEL, 3));
+        for ((at, tiles), (_, panel)) in deep.clone().step_by(PANEL).zip(blocks).zip(panels) {
+            let depth = PANEL.min(deep.end - at);
             // SAFETY: as above.
-            unsafe { transposed::<3>(values, PANEL, count, PANEL.min(depth - at), tiles) };
-            fetch(values.get(SIDE * PANEL..).unwrap_or_default(), SIDE, PANEL);
+            unsafe { transposed::<3>(&panel[first * PANEL..], PANEL, count, depth, tiles) };
         }
         scratch
     }
-}
 
-/// Asks for the next block while there is other work: so many `rows` of a panel, `width` values of each.
-fn fetch(values: &[f32], rows: usize, width: usize) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    for line in values
-        .chunks(PANEL)
-        .take(rows)
-        .flat_map(|row| row[..width.min(row.len())].chunks(16))
-    {
-        // SAFETY: a hint, of an address inside the slice.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    fn ahead(&self, first: usize, deep: Range<usize>) -> Ahead {
+        let Self(weight) = self;
+        let panel = size_of::<[f32; PANEL]>();
+        let next = (deep.start / PANEL * weight.inputs + first + SIDE) * PANEL;
+        Ahead {
+            start: weight.values.as_ptr().wrapping_add(next).cast(),
+            rows: deep.len().div_ceil(PANEL),
+            width: SIDE * panel,
+            stride: weight.inputs * panel,
+        }
     }
 }
 

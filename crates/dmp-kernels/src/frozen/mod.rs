@@ -1,7 +1,5 @@
 //! Products with the weights of a network that stays frozen, packed once for the whole run.
 
-#[cfg(target_arch = "x86_64")]
-mod amx;
 pub(crate) mod bf16;
 #[cfg(target_arch = "x86_64")]
 mod f32;

@@ -1,13 +1,14 @@
-//! Convolution, bias and ReLU in one, for networks that only measure.
+//! Convolution, bias and ReLU in one, and pooling, for networks that only measure.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, backend_extension};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn_flex::{Flex, FlexTensor};
 use dmp_kernels::conv::{self, ConvShape};
+use dmp_kernels::pool::{self, Pool, PoolShape};
 
 use super::available;
 use super::flex::{tensor, values};
@@ -23,6 +24,9 @@ pub trait InferenceBackend: burn::backend::Backend {
         stride: usize,
         padding: [usize; 2],
     ) -> FloatTensor<Self>;
+
+    /// See [`pool`]; `mean` is of [`Pool::Mean`].
+    fn pool(x: FloatTensor<Self>, mean: bool, stride: usize, padding: usize) -> FloatTensor<Self>;
 }
 
 impl InferenceBackend for Flex {
@@ -54,6 +58,55 @@ impl InferenceBackend for Flex {
         let out = conv::conv_relu(&shape, values(&x), values(&weight), values(&bias));
         let [rows, columns] = shape.out_size();
         tensor(out, [shape.batch, shape.outputs, rows, columns])
+    }
+
+    fn pool(x: FlexTensor, mean: bool, stride: usize, padding: usize) -> FlexTensor {
+        let x = x.to_contiguous();
+        let [batch, channels, height, width] = x.layout().shape().dims();
+        let shape = PoolShape {
+            planes: batch * channels,
+            size: [height, width],
+            stride,
+            padding,
+        };
+        let kind = if mean { Pool::Mean } else { Pool::Max };
+        let out = pool::pool(kind, &shape, values(&x));
+        let [rows, columns] = shape.out_size();
+        tensor(out, [batch, channels, rows, columns])
+    }
+}
+
+/// The largest value, or the mean of those inside the image, of each window of 3×3: images `[B, C, H, W]` → `[B, C, H', W']`.
+pub fn pool(x: Tensor<4>, kind: Pool, stride: usize, padding: usize) -> Tensor<4> {
+    let device = x.device();
+    if available(&device) && !device.is_autodiff() {
+        let mean = kind == Pool::Mean;
+        return Tensor::from_dispatch(Dispatch::pool(x.into_dispatch(), mean, stride, padding));
+    }
+    pool_reference(x, kind, stride, padding)
+}
+
+/// [`pool`] in burn operations: what defines it, on every device.
+pub fn pool_reference(x: Tensor<4>, kind: Pool, stride: usize, padding: usize) -> Tensor<4> {
+    let (stride, padding) = ([stride; 2], [(padding, padding); 2]);
+    match kind {
+        Pool::Max => max_pool2d(
+            x,
+            MaxPoolOptions {
+                stride,
+                padding,
+                ..MaxPoolOptions::new([3, 3])
+            },
+        ),
+        Pool::Mean => avg_pool2d(
+            x,
+            AvgPoolOptions {
+                stride,
+                padding,
+                count_include_pad: false,
+                ..AvgPoolOptions::new([3, 3])
+            },
+        ),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The product on the matrix unit.
 
-use crate::amx::{Line, SIDE, columns, lines, transposed};
-use crate::frozen::amx;
+use std::ops::Range;
+
+use crate::amx::{self, Ahead, Line, SIDE, columns, lines, transposed};
 
 /// A right factor `[inner, columns]`: for each block of [`SIDE`] columns, the tiles of its whole depth.
 #[derive(Debug, Clone)]
@@ -66,16 +67,18 @@ impl Tiles {
 }
 
 impl amx::Right<1> for Tiles {
-    const DEPTH: usize = 1024;
-
-    fn tiles<'a>(
-        &'a self,
-        first: usize,
-        deep: usize,
-        depth: usize,
-        _: &'a mut [Line],
-    ) -> &'a [Line] {
+    fn tiles<'a>(&'a self, first: usize, deep: Range<usize>, _: &'a mut [Line]) -> &'a [Line] {
         let block = &self.lines[first / SIDE * lines(self.inner, 1)..];
-        &block[lines(deep, 1)..][..lines(depth, 1)]
+        &block[lines(deep.start, 1)..][..lines(deep.len(), 1)]
+    }
+
+    fn ahead(&self, first: usize, deep: Range<usize>) -> Ahead {
+        let next = (first / SIDE + 1) * lines(self.inner, 1) + lines(deep.start, 1);
+        Ahead {
+            start: self.lines.as_ptr().wrapping_add(next).cast(),
+            rows: 1,
+            width: size_of::<Line>() * lines(deep.len(), 1),
+            stride: 0,
+        }
     }
 }

@@ -6,12 +6,12 @@ mod weights;
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::module::{avg_pool2d, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor};
 
 pub use layout::{ConvSpec, convolutions};
 pub use weights::InceptionError;
+
+use dmp_kernels::pool::Pool;
 
 use crate::fused;
 use crate::init;
@@ -197,21 +197,10 @@ impl ConvRelu {
 
 /// 3×3.
 fn max_pool(x: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-    let options = MaxPoolOptions {
-        stride: [stride; 2],
-        padding: [(padding, padding); 2],
-        ..MaxPoolOptions::new([3, 3])
-    };
-    max_pool2d(x, options)
+    fused::pool(x, Pool::Max, stride, padding)
 }
 
 /// 3×3 of stride 1; the padding counts for nothing.
 fn avg_pool(x: Tensor<4>) -> Tensor<4> {
-    let options = AvgPoolOptions {
-        stride: [1; 2],
-        padding: [(1, 1); 2],
-        count_include_pad: false,
-        ..AvgPoolOptions::new([3, 3])
-    };
-    avg_pool2d(x, options)
+    fused::pool(x, Pool::Mean, 1, 1)
 }

@@ -25,7 +25,7 @@ pub trait InferenceBackend: burn::backend::Backend {
         padding: [usize; 2],
     ) -> FloatTensor<Self>;
 
-    /// See [`pool`]; `mean` is of [`Pool::Mean`].
+    /// See [`pool()`]; `mean` is of [`Pool::Mean`].
     fn pool(x: FloatTensor<Self>, mean: bool, stride: usize, padding: usize) -> FloatTensor<Self>;
 }
 
@@ -86,7 +86,7 @@ pub fn pool(x: Tensor<4>, kind: Pool, stride: usize, padding: usize) -> Tensor<4
     pool_reference(x, kind, stride, padding)
 }
 
-/// [`pool`] in burn operations: what defines it, on every device.
+/// [`pool()`] in burn operations: what defines it, on every device.
 pub fn pool_reference(x: Tensor<4>, kind: Pool, stride: usize, padding: usize) -> Tensor<4> {
     let (stride, padding) = ([stride; 2], [(padding, padding); 2]);
     match kind {

@@ -13,8 +13,8 @@ use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use crate::simd::{Level, level};
 
 pub(crate) use multiply::{Session, Sums};
-pub(crate) use pack::{columns, rows, transposed};
-pub(crate) use product::{Ahead, Left, Right, depth, product};
+pub(crate) use pack::{columns, rows, rows_transposed, transposed};
+pub(crate) use product::{Ahead, Edge, Left, Right, depth, product};
 
 /// Rows of a tile, and words (pairs of bf16) of each.
 pub(crate) const TILE: usize = 16;

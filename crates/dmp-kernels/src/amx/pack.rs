@@ -83,30 +83,79 @@ pub(crate) fn columns<const PARTS: usize>(
     out: &mut [Line],
 ) {
     let out = &mut out[..lines(depth, PARTS)];
-    // Values of even and odd rows next to each other: word i of the first and of the second half.
-    let order: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * 16) as u16);
-    // SAFETY: 64 bytes.
-    let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
     for (step, out) in out.chunks_exact_mut(PARTS * SIDE).enumerate() {
         for pair in 0..TILE {
             let row = step * DEEP + 2 * pair;
             for first in (0..SIDE).step_by(TILE) {
                 let width = TILE.min(count.saturating_sub(first));
-                let load = |row: usize| {
-                    if row < depth && width > 0 {
-                        load(&values[row * stride + first..], width)
-                    } else {
-                        _mm512_setzero_ps()
-                    }
-                };
-                let parts = split::<PARTS>(load(row), load(row + 1));
-                for (part, halves) in parts.into_iter().enumerate() {
-                    let pairs = _mm512_permutexvar_epi16(order, halves);
+                let parts = pairs::<PARTS>(values, stride, [row, depth], [first, width]);
+                for (part, pairs) in parts.into_iter().enumerate() {
                     store(&mut out[part * SIDE + first + pair], pairs);
                 }
             }
         }
     }
+}
+
+/// Left factor, transposed: `depth` rows, `stride` apart, of up to [`SIDE`] columns, which become its rows.
+///
+/// # Panics
+/// As [`rows`].
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(crate) fn rows_transposed<const PARTS: usize>(
+    values: &[f32],
+    stride: usize,
+    count: usize,
+    depth: usize,
+    out: &mut [Line],
+) {
+    let out = &mut out[..lines(depth, PARTS)];
+    for (step, out) in out.chunks_exact_mut(PARTS * SIDE).enumerate() {
+        for first in (0..SIDE).step_by(TILE) {
+            let width = TILE.min(count.saturating_sub(first));
+            let mut squares = [[_mm512_setzero_ps(); TILE]; PARTS];
+            for pair in 0..TILE {
+                let row = step * DEEP + 2 * pair;
+                let parts = pairs::<PARTS>(values, stride, [row, depth], [first, width]);
+                for (square, pairs) in squares.iter_mut().zip(parts) {
+                    square[pair] = _mm512_castsi512_ps(pairs);
+                }
+            }
+            for (part, mut square) in squares.into_iter().enumerate() {
+                transpose(&mut square);
+                for (line, pairs) in out[part * SIDE + first..].iter_mut().zip(square) {
+                    store(line, _mm512_castps_si512(pairs));
+                }
+            }
+        }
+    }
+}
+
+/// Values of two rows next to each other, `width` ≤ 16 columns from `first` on; zeros beyond `depth` rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn pairs<const PARTS: usize>(
+    values: &[f32],
+    stride: usize,
+    [row, depth]: [usize; 2],
+    [first, width]: [usize; 2],
+) -> [__m512i; PARTS] {
+    const ORDER: [u16; 32] = {
+        let mut order = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            order[i] = (i / 2 + i % 2 * 16) as u16;
+            i += 1;
+        }
+        order
+    };
+    // SAFETY: 64 bytes.
+    let order = unsafe { _mm512_loadu_si512(ORDER.as_ptr().cast()) };
+    let load = |row: usize| match row < depth && width > 0 {
+        true => load(&values[row * stride + first..], width),
+        false => _mm512_setzero_ps(),
+    };
+    split::<PARTS>(load(row), load(row + 1)).map(|halves| _mm512_permutexvar_epi16(order, halves))
 }
 
 /// The first `count` ≤ [`DEEP`] values, zeros behind them, in parts.

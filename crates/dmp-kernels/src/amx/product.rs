@@ -152,7 +152,7 @@ fn across<const PARTS: usize>(
 ) {
     let block = lines(deep.len(), PARTS);
     right.resize(lines(depth(PARTS), PARTS), Line::default());
-    let mut edge = Block([[0.0; SIDE]; SIDE]);
+    let mut edge = Edge::new();
     let add = deep.start > 0;
     for column in (0..columns).step_by(SIDE) {
         let right = b.tiles(column, deep.clone(), right);
@@ -160,24 +160,9 @@ fn across<const PARTS: usize>(
         let width = SIDE.min(columns - column);
         let blocks = left.chunks_exact(block).zip(out.chunks_mut(SIDE * stride));
         for (i, (left, out)) in blocks.enumerate() {
+            let size = [SIDE.min(count - i * SIDE), width, stride];
             let out = &mut out[column..];
-            if width == SIDE && count - i * SIDE >= SIDE {
-                let to = Sums {
-                    values: out,
-                    stride,
-                    add,
-                };
-                session.multiply::<PARTS>(deep.len(), left, right, to);
-            } else {
-                let to = Sums {
-                    values: edge.0.as_flattened_mut(),
-                    stride: SIDE,
-                    add: false,
-                };
-                session.multiply::<PARTS>(deep.len(), left, right, to);
-                // SAFETY: as above.
-                unsafe { put(&edge, out, stride, width, add) };
-            }
+            edge.product::<PARTS>(session, deep.len(), [left, right], out, size, add);
             ahead.fetch(i, count.div_ceil(SIDE));
         }
     }
@@ -206,25 +191,58 @@ impl Ahead {
     }
 }
 
-/// Sums of a block at the edge.
+/// Room for the sums of a block at the edge of a product, which is written in part.
 #[repr(C, align(64))]
-struct Block([[f32; SIDE]; SIDE]);
+pub(crate) struct Edge([[f32; SIDE]; SIDE]);
 
-/// A block's sums to rows `stride` apart, `width` of them each, set or added.
-#[target_feature(enable = "avx512f")]
-fn put(sums: &Block, out: &mut [f32], stride: usize, width: usize, add: bool) {
-    use std::arch::x86_64::*;
-    for (sums, out) in sums.0.iter().zip(out.chunks_mut(stride)) {
-        for (sums, out) in sums.chunks_exact(16).zip(out[..width].chunks_mut(16)) {
-            let lanes = mask(out.len());
-            // SAFETY: sixteen sums; the mask is of the values that are there.
-            unsafe {
-                let sums = _mm512_load_ps(sums.as_ptr());
-                let before = match add {
-                    true => _mm512_maskz_loadu_ps(lanes, out.as_ptr()),
-                    false => _mm512_setzero_ps(),
-                };
-                _mm512_mask_storeu_ps(out.as_mut_ptr(), lanes, _mm512_add_ps(before, sums));
+impl Edge {
+    pub(crate) fn new() -> Self {
+        Self([[0.0; SIDE]; SIDE])
+    }
+
+    /// `out` (=|+=) `left · right`, so many rows and columns of a block, rows `stride` apart.
+    pub(crate) fn product<const PARTS: usize>(
+        &mut self,
+        session: &Session,
+        depth: usize,
+        [left, right]: [&[Line]; 2],
+        out: &mut [f32],
+        [rows, columns, stride]: [usize; 3],
+        add: bool,
+    ) {
+        if [rows, columns] == [SIDE; 2] {
+            let to = Sums {
+                values: out,
+                stride,
+                add,
+            };
+            return session.multiply::<PARTS>(depth, left, right, to);
+        }
+        let to = Sums {
+            values: self.0.as_flattened_mut(),
+            stride: SIDE,
+            add: false,
+        };
+        session.multiply::<PARTS>(depth, left, right, to);
+        // SAFETY: the session has seen that the processor has the instructions.
+        unsafe { self.put(out, [rows, columns, stride], add) };
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn put(&self, out: &mut [f32], [rows, columns, stride]: [usize; 3], add: bool) {
+        use std::arch::x86_64::*;
+        for (sums, out) in self.0.iter().zip(out.chunks_mut(stride)).take(rows) {
+            for (sums, out) in sums.chunks_exact(16).zip(out[..columns].chunks_mut(16)) {
+                let lanes = mask(out.len());
+                // SAFETY: sixteen sums; the mask is of the values that are there.
+                unsafe {
+                    let sums = _mm512_load_ps(sums.as_ptr());
+                    let before = match add {
+                        true => _mm512_maskz_loadu_ps(lanes, out.as_ptr()),
+                        false => _mm512_setzero_ps(),
+                    };
+                    _mm512_mask_storeu_ps(out.as_mut_ptr(), lanes, _mm512_add_ps(before, sums));
+                }
             }
         }
     }

@@ -5,9 +5,12 @@
 //! `gemm` crate spends on packing them. Tests hold the two ways together.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod general;
 
+use crate::frozen::Precision;
 #[cfg(target_arch = "x86_64")]
 use crate::profile::Kernel;
 #[cfg(target_arch = "x86_64")]
@@ -22,6 +25,8 @@ pub struct AttentionShape {
     pub heads: usize,
     /// Width D.
     pub width: usize,
+    /// With [`Precision::Bf16`] the factors of products are rounded where a matrix unit multiplies them; elsewhere f32 is as fast.
+    pub precision: Precision,
 }
 
 impl AttentionShape {
@@ -37,6 +42,9 @@ impl AttentionShape {
     pub fn scratch(&self) -> usize {
         #[cfg(target_arch = "x86_64")]
         if level() == Level::Avx512 {
+            if self.on_matrix_unit() {
+                return amx::scratch(self);
+            }
             return avx512::scratch(self);
         }
         general::scratch(self)
@@ -46,9 +54,17 @@ impl AttentionShape {
     pub fn backward_scratch(&self) -> usize {
         #[cfg(target_arch = "x86_64")]
         if level() == Level::Avx512 {
+            if self.on_matrix_unit() {
+                return amx::backward_scratch(self);
+            }
             return avx512::backward_scratch(self);
         }
         general::backward_scratch(self)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn on_matrix_unit(&self) -> bool {
+        self.precision == Precision::Bf16 && crate::amx::available()
     }
 
     /// # Panics
@@ -65,8 +81,11 @@ pub fn attention(shape: AttentionShape, qkv: &[f32], out: &mut [f32], scratch: &
     #[cfg(target_arch = "x86_64")]
     if level() == Level::Avx512 {
         static CLOCK: Kernel = Kernel::new("attention");
-        // SAFETY: the CPU has the features the function is compiled for.
-        return CLOCK.time(1, || unsafe { avx512::attention(shape, qkv, out, scratch) });
+        return CLOCK.time(1, || match shape.on_matrix_unit() {
+            true => amx::attention(shape, qkv, out, scratch),
+            // SAFETY: the CPU has the features the function is compiled for.
+            false => unsafe { avx512::attention(shape, qkv, out, scratch) },
+        });
     }
     general::attention(shape, qkv, out, scratch);
 }
@@ -85,9 +104,10 @@ pub fn attention_backward(
     #[cfg(target_arch = "x86_64")]
     if level() == Level::Avx512 {
         static CLOCK: Kernel = Kernel::new("attention_backward");
-        // SAFETY: the CPU has the features the function is compiled for.
-        return CLOCK.time(1, || unsafe {
-            avx512::attention_backward(shape, qkv, dout, dqkv, scratch);
+        return CLOCK.time(1, || match shape.on_matrix_unit() {
+            true => amx::attention_backward(shape, qkv, dout, dqkv, scratch),
+            // SAFETY: the CPU has the features the function is compiled for.
+            false => unsafe { avx512::attention_backward(shape, qkv, dout, dqkv, scratch) },
         });
     }
     general::attention_backward(shape, qkv, dout, dqkv, scratch);
@@ -109,10 +129,13 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    fn assert_close(found: &[f32], wanted: &[f32]) {
+    /// Factors of eight bits, their errors through a softmax of scores of some dozens.
+    const BF16: f32 = 0.04;
+
+    fn assert_close(found: &[f32], wanted: &[f32], tolerance: f32) {
         let largest = wanted.iter().fold(0.0f32, |a, b| a.max(b.abs()));
         for (i, (a, b)) in found.iter().zip(wanted).enumerate() {
-            assert!((a - b).abs() <= 1e-5 * largest, "{i}: {a}, not {b}");
+            assert!((a - b).abs() <= tolerance * largest, "{i}: {a}, not {b}");
         }
     }
 
@@ -121,26 +144,35 @@ mod tests {
 
         /// Whole and broken blocks of rows, panels of columns and vectors.
         #[test]
-        fn both_ways_give_the_same(tokens in 1_usize..230, heads in 1_usize..4, head in 1_usize..80, seed: u32) {
+        fn all_ways_give_the_same(tokens in 1_usize..230, heads in 1_usize..4, head in 1_usize..80, seed: u32) {
             if level() != Level::Avx512 {
                 return Ok(());
             }
-            let shape = AttentionShape { tokens, heads, width: heads * head };
+            let shape = AttentionShape { tokens, heads, width: heads * head, precision: Precision::F32 };
             let rows = tokens * shape.width;
             let (mut qkv, dout) = (values(3 * rows, seed), values(rows, !seed));
             qkv.iter_mut().for_each(|x| *x *= 4.0);
             // What is left in scratch must not matter.
             let scratch = |len: usize| vec![f32::NAN; len];
             let (mut wanted, mut found) = (vec![f32::NAN; rows], vec![f32::NAN; rows]);
+            let (mut wanted_back, mut found_back) = (vec![f32::NAN; 3 * rows], vec![f32::NAN; 3 * rows]);
             general::attention(shape, &qkv, &mut wanted, &mut scratch(general::scratch(&shape)));
-            attention(shape, &qkv, &mut found, &mut scratch(shape.scratch()));
-            assert_close(&found, &wanted);
-            let (mut wanted, mut found) = (vec![f32::NAN; 3 * rows], vec![f32::NAN; 3 * rows]);
             general::attention_backward(
-                shape, &qkv, &dout, &mut wanted, &mut scratch(general::backward_scratch(&shape)),
+                shape, &qkv, &dout, &mut wanted_back, &mut scratch(general::backward_scratch(&shape)),
             );
-            attention_backward(shape, &qkv, &dout, &mut found, &mut scratch(shape.backward_scratch()));
-            assert_close(&found, &wanted);
+            attention(shape, &qkv, &mut found, &mut scratch(shape.scratch()));
+            attention_backward(shape, &qkv, &dout, &mut found_back, &mut scratch(shape.backward_scratch()));
+            assert_close(&found, &wanted, 1e-5);
+            assert_close(&found_back, &wanted_back, 1e-5);
+            let shape = AttentionShape { precision: Precision::Bf16, ..shape };
+            if shape.on_matrix_unit() {
+                found.fill(f32::NAN);
+                found_back.fill(f32::NAN);
+                attention(shape, &qkv, &mut found, &mut scratch(shape.scratch()));
+                attention_backward(shape, &qkv, &dout, &mut found_back, &mut scratch(shape.backward_scratch()));
+                assert_close(&found, &wanted, BF16);
+                assert_close(&found_back, &wanted_back, BF16);
+            }
         }
     }
 }

@@ -146,7 +146,7 @@ impl Pass<'_> {
         let branches = group.dmodulation.is_some();
         let [qkv, mixed, middle, pre, branch_1, branch_2] =
             anew(self.shape, &kept, branches, rows).into_array();
-        let attention = self.shape.attention();
+        let attention = self.shape.attention(self.weights);
         let images = rows / self.shape.tokens;
         let forward = ForwardPass {
             shape: self.shape,
@@ -252,7 +252,13 @@ impl Pass<'_> {
             .zip(u.chunks(image))
             .zip(dqkv.chunks_mut(3 * image))
         {
-            attention_backward(self.shape.attention(), qkv, dmixed, dqkv, scores);
+            attention_backward(
+                self.shape.attention(self.weights),
+                qkv,
+                dmixed,
+                dqkv,
+                scores,
+            );
         }
         self.weights.qkv.backward(dqkv, [d, 3 * d], u, threads);
         self.through_norm(group, x, u, 0, |m| (m.shift_msa, m.scale_msa));

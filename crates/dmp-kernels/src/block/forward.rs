@@ -71,7 +71,7 @@ fn run(shape: &BlockShape, weights: &BlockWeights<'_>, group: Group<'_>, threads
     let lengths = [
         rows * shape.width,
         rows * shape.hidden,
-        shape.attention().scratch(),
+        shape.attention(weights).scratch(),
         qkv,
         mixed,
         middle,
@@ -125,7 +125,7 @@ impl<'a> ForwardPass<'a> {
         self.weights.qkv.forward(u, [d, 3 * d], qkv, self.threads);
         add_bias(qkv, self.weights.qkv_bias);
         for (qkv, mixed) in qkv.chunks(3 * image).zip(mixed.chunks_mut(image)) {
-            attention(self.shape.attention(), qkv, mixed, scores);
+            attention(self.shape.attention(self.weights), qkv, mixed, scores);
         }
         let branch = &mut *parts.attention_branch;
         self.weights

@@ -124,8 +124,9 @@ impl BlockShape {
         }
     }
 
-    fn attention(&self) -> AttentionShape {
+    fn attention(&self, weights: &BlockWeights<'_>) -> AttentionShape {
         AttentionShape {
+            precision: weights.qkv.precision(),
             tokens: self.tokens,
             heads: self.heads,
             width: self.width,

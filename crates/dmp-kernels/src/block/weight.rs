@@ -2,7 +2,7 @@
 
 use gemm::Parallelism;
 
-use crate::frozen::FrozenWeight;
+use crate::frozen::{FrozenWeight, Precision};
 use crate::matmul::{View, linear};
 
 /// The weight of a linear map, `[inputs, outputs]`.
@@ -20,6 +20,14 @@ impl Weight<'_> {
         match self {
             Self::F32(values) => values.len() == inputs * outputs,
             Self::Frozen(frozen) => frozen.shape() == [inputs, outputs],
+        }
+    }
+
+    /// What products with it are computed in.
+    pub(super) fn precision(self) -> Precision {
+        match self {
+            Self::F32(_) => Precision::F32,
+            Self::Frozen(frozen) => frozen.precision(),
         }
     }
 

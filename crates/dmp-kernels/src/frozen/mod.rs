@@ -17,7 +17,7 @@ pub enum Precision {
     /// f32 throughout.
     #[default]
     F32,
-    /// Weights and what they are multiplied with rounded to bf16, sums in f32.
+    /// Weights and what they are multiplied with rounded to bf16, sums in f32; and so attention's factors, where that is faster.
     Bf16,
 }
 
@@ -65,6 +65,14 @@ impl FrozenWeight {
     /// `[inputs, outputs]`.
     pub fn shape(&self) -> [usize; 2] {
         [self.inputs, self.outputs]
+    }
+
+    /// What products with it are computed in.
+    pub fn precision(&self) -> Precision {
+        match self.form {
+            Form::Bf16(_) => Precision::Bf16,
+            _ => Precision::F32,
+        }
     }
 
     /// Calls `see` with every value held, as 32 bits.

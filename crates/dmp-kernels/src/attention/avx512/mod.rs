@@ -5,13 +5,13 @@ mod softmax;
 
 use super::AttentionShape;
 use crate::avx512::{Left, Out, PANEL, Right, pack, panels, product};
-use softmax::{softmax, softmax_backward};
+pub(super) use softmax::{softmax, softmax_backward};
 
 /// Query rows at a time: whole tiles, and enough of them for the products that sum over them.
 const BLOCK: usize = 96;
 
 /// Scores of a row, in whole vectors.
-fn stride(shape: &AttentionShape) -> usize {
+pub(super) fn stride(shape: &AttentionShape) -> usize {
     shape.tokens.next_multiple_of(16)
 }
 
@@ -73,7 +73,7 @@ pub(super) fn attention_backward(
             let sum = first > 0;
             let (query, dout) = (&qkv[first * 3 * d + at..], &dout[first * d + at..]);
             probabilities(&shape, query, rows, keys, p);
-            onto_panels(n, [rows, head], Left::rows(dout, d), values, ds, 1.0);
+            onto_panels(n, [rows, head], Left::rows(dout, d), values, ds);
             softmax_backward(p, ds, [rows, ld], shape.scale());
             product(
                 [n, rows, head],
@@ -111,20 +111,13 @@ fn probabilities(
 ) {
     let (n, head) = (shape.tokens, shape.head());
     let query = Left::rows(query, 3 * shape.width);
-    onto_panels(n, [rows, head], query, keys, scores, shape.scale());
-    softmax(scores, [rows, n], stride(shape));
+    onto_panels(n, [rows, head], query, keys, scores);
+    softmax(scores, [rows, n], stride(shape), shape.scale());
 }
 
-/// `out` `[rows, stride]` ← scale · `a` `[rows, head]` · what is packed in `panels`, `[head, n]`.
+/// `out` `[rows, stride]` ← `a` `[rows, head]` · what is packed in `panels`, `[head, n]`.
 #[target_feature(enable = "avx512f")]
-fn onto_panels(
-    n: usize,
-    [rows, head]: [usize; 2],
-    a: Left<'_>,
-    panels: &[f32],
-    out: &mut [f32],
-    scale: f32,
-) {
+fn onto_panels(n: usize, [rows, head]: [usize; 2], a: Left<'_>, panels: &[f32], out: &mut [f32]) {
     let stride = n.next_multiple_of(16);
     for (first, panel) in (0..n).step_by(PANEL).zip(panels.chunks_exact(PANEL * head)) {
         product(
@@ -132,7 +125,7 @@ fn onto_panels(
             a,
             Right::rows(panel, PANEL),
             Out::set(&mut out[first..], stride),
-            scale,
+            1.0,
         );
     }
 }

@@ -4,9 +4,15 @@ use std::arch::x86_64::*;
 
 use crate::avx512::mask;
 
-/// Softmax of the first `n` values of each of `rows` rows, in place; the rest of the last vector becomes 0.
+/// Softmax of `scale` times the first `n` values of each of `rows` rows, in place; the rest of the last vector becomes 0.
 #[target_feature(enable = "avx512f")]
-pub(super) fn softmax(scores: &mut [f32], [rows, n]: [usize; 2], stride: usize) {
+pub(in crate::attention) fn softmax(
+    scores: &mut [f32],
+    [rows, n]: [usize; 2],
+    stride: usize,
+    scale: f32,
+) {
+    let scale = _mm512_set1_ps(scale);
     let last = mask(n);
     for row in scores.chunks_exact_mut(stride).take(rows) {
         let (vectors, _) = row.as_chunks_mut::<16>();
@@ -18,7 +24,10 @@ pub(super) fn softmax(scores: &mut [f32], [rows, n]: [usize; 2], stride: usize) 
         let largest = _mm512_set1_ps(_mm512_reduce_max_ps(largest));
         let mut sum = _mm512_setzero_ps();
         for (v, x) in vectors.iter_mut().enumerate() {
-            let e = _mm512_maskz_mov_ps(lanes(v), exp(_mm512_sub_ps(load(x), largest)));
+            let e = _mm512_maskz_mov_ps(
+                lanes(v),
+                exp(_mm512_mul_ps(scale, _mm512_sub_ps(load(x), largest))),
+            );
             store(x, e);
             sum = _mm512_add_ps(sum, e);
         }
@@ -32,7 +41,12 @@ pub(super) fn softmax(scores: &mut [f32], [rows, n]: [usize; 2], stride: usize) 
 
 /// `ds ← scale · p ⊙ (ds − Σ ds·p)` for each of `rows` rows; where `p` is 0 the result is too.
 #[target_feature(enable = "avx512f")]
-pub(super) fn softmax_backward(p: &[f32], ds: &mut [f32], [rows, stride]: [usize; 2], scale: f32) {
+pub(in crate::attention) fn softmax_backward(
+    p: &[f32],
+    ds: &mut [f32],
+    [rows, stride]: [usize; 2],
+    scale: f32,
+) {
     let scale = _mm512_set1_ps(scale);
     let rows = p
         .chunks_exact(stride)

@@ -14,7 +14,7 @@ pub enum Dtype {
     /// f32 throughout
     #[default]
     F32,
-    /// Frozen weights and what they are multiplied with in bf16, sums in f32; faster where the CPU has AVX-512-BF16
+    /// Frozen weights and what they are multiplied with in bf16, sums in f32; faster where the CPU has AMX or AVX-512-BF16
     Bf16,
 }
 

@@ -67,17 +67,20 @@ impl ConvShape {
 /// # Panics
 /// When a slice does not have the size that `shape` says: a bug of the caller, never of a user.
 pub fn conv_relu(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    assert_eq!(weight.len(), shape.outputs * shape.patch(), "weight");
+    convolve(shape, x, &Kernels::new(weight, shape), bias)
+}
+
+fn convolve(shape: &ConvShape, x: &[f32], kernels: &Kernels<'_>, bias: &[f32]) -> Vec<f32> {
     let [height, width] = shape.size;
     let pixels = shape.out_size().iter().product::<usize>();
     let image = shape.inputs * height * width;
     assert_eq!(x.len(), shape.batch * image, "input");
-    assert_eq!(weight.len(), shape.outputs * shape.patch(), "weight");
     assert_eq!(bias.len(), shape.outputs, "bias");
     let mut out = vec![0.0; shape.out_len()];
     if out.is_empty() {
         return out;
     }
-    let kernels = Kernels::new(weight, shape);
     out.par_chunks_mut(shape.outputs * pixels)
         .zip(x.par_chunks(image))
         .for_each_init(Vec::new, |gathered, (out, x)| {
@@ -285,6 +288,15 @@ mod tests {
         out
     }
 
+    /// As this processor does it best, and as any does.
+    fn both(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32]) -> [Vec<f32>; 2] {
+        let rows = View::new(weight, shape.outputs, shape.patch());
+        [
+            conv_relu(shape, x, weight, bias),
+            convolve(shape, x, &Kernels::Rows(rows), bias),
+        ]
+    }
+
     proptest! {
         #[test]
         fn is_the_definition(
@@ -303,34 +315,41 @@ mod tests {
             let x = numbers(batch * inputs * size[0] * size[1], 7);
             let weight = numbers(outputs * shape.patch(), 5);
             let bias = numbers(outputs, 3);
-            let found = conv_relu(&shape, &x, &weight, &bias);
             let expected = reference(&shape, &x, &weight, &bias);
-            prop_assert_eq!(found.len(), expected.len());
-            for (found, expected) in found.iter().zip(expected) {
-                prop_assert!((f64::from(*found) - expected).abs() < 1e-4, "{} {}", found, expected);
+            for found in both(&shape, &x, &weight, &bias) {
+                prop_assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    prop_assert!((f64::from(*found) - expected).abs() < 1e-4, "{} {}", found, expected);
+                }
             }
         }
     }
 
-    /// More output pixels than fit in one gathering.
+    /// More output pixels than fit in one gathering, more kernels and longer patches than a block has.
     #[test]
     fn large_images_are_gathered_in_pieces() {
         let shape = ConvShape {
             batch: 1,
-            inputs: 3,
-            outputs: 2,
-            size: [90, 80],
+            inputs: 20,
+            outputs: 40,
+            size: [34, 31],
             kernel: [3, 3],
             stride: 1,
             padding: [1, 1],
         };
-        assert!(shape.patch() * 90 * 80 > GATHERED);
-        let x: Vec<f32> = (0..3 * 90 * 80).map(|i| (i % 31) as f32 * 0.1).collect();
-        let weight: Vec<f32> = (0..54).map(|i| (i % 7) as f32 * 0.1 - 0.3).collect();
-        let found = conv_relu(&shape, &x, &weight, &[0.5, -0.5]);
-        let expected = reference(&shape, &x, &weight, &[0.5, -0.5]);
-        for (found, expected) in found.iter().zip(expected) {
-            assert!((f64::from(*found) - expected).abs() < 1e-4);
+        assert!(shape.patch() * 34 * 31 > GATHERED);
+        let numbers = |count: usize, step: usize| -> Vec<f32> {
+            (0..count)
+                .map(|i| (i * step % 23) as f32 / 11.0 - 1.0)
+                .collect()
+        };
+        let (x, weight) = (numbers(20 * 34 * 31, 7), numbers(40 * shape.patch(), 5));
+        let bias = numbers(40, 3);
+        let expected = reference(&shape, &x, &weight, &bias);
+        for found in both(&shape, &x, &weight, &bias) {
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((f64::from(*found) - expected).abs() < 1e-4);
+            }
         }
     }
 }

@@ -39,12 +39,13 @@ pub(crate) fn lines(depth: usize, parts: usize) -> usize {
 pub(crate) fn available() -> bool {
     static AVAILABLE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *AVAILABLE
-        .get_or_init(|| level() == Level::Avx512 && has_avx512_bf16() && has_tiles() && permitted())
-}
-
-/// Packing rounds with these instructions.
-fn has_avx512_bf16() -> bool {
-    is_x86_feature_detected!("avx512bf16")
+        // Packing rounds with AVX-512-BF16.
+        .get_or_init(|| {
+            level() == Level::Avx512
+                && is_x86_feature_detected!("avx512bf16")
+                && has_tiles()
+                && permitted()
+        })
 }
 
 /// Leaf 7 has AMX-BF16 in bit 22 and AMX-TILE in bit 24; the system saves both states of the tiles, bits 17 and 18.

@@ -1,6 +1,7 @@
 //! One block of a product: two tiles by two.
 
 use std::arch::asm;
+use std::marker::PhantomData;
 
 use super::{DEEP, Line, SIDE, TILE, lines};
 
@@ -25,6 +26,31 @@ macro_rules! end {
     () => {
         "tilestored [{out} + {wide}], tmm0\n tilestored [{out} + {wide} + 64], tmm1\n \
          tilestored [{below} + {wide}], tmm2\n tilestored [{below} + {wide} + 64], tmm3"
+    };
+}
+
+/// A block's sums: what is there or nothing, then the loop's `body` for each step, then back to memory.
+macro_rules! sums {
+    ($raw:ident, $($body:tt)*) => {
+        asm!(
+            begin!(),
+            "2:",
+            $($body)*
+            "dec {steps}",
+            "jnz 2b",
+            end!(),
+            a = inout(reg) $raw.a => _,
+            b = inout(reg) $raw.b => _,
+            steps = inout(reg) $raw.steps => _,
+            out = in(reg) $raw.out,
+            below = in(reg) $raw.below,
+            add = in(reg) $raw.add,
+            row = in(reg) 64usize,
+            wide = in(reg) $raw.wide,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
     };
 }
 
@@ -66,7 +92,9 @@ const SHAPES: Shapes = {
 };
 
 /// The thread's tiles while a product uses them; without one the system need not save them.
-pub(crate) struct Session(());
+///
+/// They are the thread's own, so a session stays on it.
+pub(crate) struct Session(PhantomData<*const ()>);
 
 impl Session {
     /// # Panics
@@ -77,7 +105,7 @@ impl Session {
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) SHAPES.0.as_ptr(), options(nostack, preserves_flags));
         }
-        Self(())
+        Self(PhantomData)
     }
 
     /// `out` (=|+=) `a · b`, `depth` deep, in one part or three.
@@ -127,9 +155,8 @@ impl Session {
     unsafe fn rounded(&self, raw: Raw) {
         // SAFETY: the loop reads what the caller has promised, the shapes are loaded, and nothing else uses the tiles.
         unsafe {
-            asm!(
-                begin!(),
-                "2:",
+            sums!(
+                raw,
                 "tileloadd tmm4, [{a} + {row}]",
                 "tileloadd tmm6, [{b} + {row}]",
                 "tileloadd tmm7, [{b} + {row} + 1024]",
@@ -137,20 +164,6 @@ impl Session {
                 products!(),
                 "add {a}, 2048",
                 "add {b}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                end!(),
-                a = inout(reg) raw.a => _,
-                b = inout(reg) raw.b => _,
-                steps = inout(reg) raw.steps => _,
-                out = in(reg) raw.out,
-                below = in(reg) raw.below,
-                add = in(reg) raw.add,
-                row = in(reg) 64usize,
-                wide = in(reg) raw.wide,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
             );
         }
     }
@@ -162,9 +175,8 @@ impl Session {
     unsafe fn exact(&self, raw: Raw) {
         // SAFETY: the loop reads what the caller has promised, the shapes are loaded, and nothing else uses the tiles.
         unsafe {
-            asm!(
-                begin!(),
-                "2:",
+            sums!(
+                raw,
                 // a₃·b₁
                 "tileloadd tmm6, [{b} + {row}]",
                 "tileloadd tmm7, [{b} + {row} + 1024]",
@@ -193,20 +205,6 @@ impl Session {
                 products!(),
                 "add {a}, 6144",
                 "add {b}, 6144",
-                "dec {steps}",
-                "jnz 2b",
-                end!(),
-                a = inout(reg) raw.a => _,
-                b = inout(reg) raw.b => _,
-                steps = inout(reg) raw.steps => _,
-                out = in(reg) raw.out,
-                below = in(reg) raw.below,
-                add = in(reg) raw.add,
-                row = in(reg) 64usize,
-                wide = in(reg) raw.wide,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
             );
         }
     }

@@ -60,12 +60,7 @@ pub(crate) fn transposed<const PARTS: usize>(
                     square[column] = _mm512_castsi512_ps(pairs);
                 }
             }
-            for (part, mut square) in squares.into_iter().enumerate() {
-                transpose(&mut square);
-                for (line, pairs) in out[part * SIDE + first..].iter_mut().zip(square) {
-                    store(line, _mm512_castps_si512(pairs));
-                }
-            }
+            store_transposed(squares, first, out);
         }
     }
 }
@@ -121,12 +116,7 @@ pub(crate) fn rows_transposed<const PARTS: usize>(
                     square[pair] = _mm512_castsi512_ps(pairs);
                 }
             }
-            for (part, mut square) in squares.into_iter().enumerate() {
-                transpose(&mut square);
-                for (line, pairs) in out[part * SIDE + first..].iter_mut().zip(square) {
-                    store(line, _mm512_castps_si512(pairs));
-                }
-            }
+            store_transposed(squares, first, out);
         }
     }
 }
@@ -156,6 +146,22 @@ fn pairs<const PARTS: usize>(
         false => _mm512_setzero_ps(),
     };
     split::<PARTS>(load(row), load(row + 1)).map(|halves| _mm512_permutexvar_epi16(order, halves))
+}
+
+/// Each part's words, columns become rows, to one of a step's two tiles.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store_transposed<const PARTS: usize>(
+    squares: [[__m512; TILE]; PARTS],
+    first: usize,
+    out: &mut [Line],
+) {
+    for (part, mut square) in squares.into_iter().enumerate() {
+        transpose(&mut square);
+        for (line, pairs) in out[part * SIDE + first..].iter_mut().zip(square) {
+            store(line, _mm512_castps_si512(pairs));
+        }
+    }
 }
 
 /// The first `count` ≤ [`DEEP`] values, zeros behind them, in parts.

@@ -38,6 +38,17 @@ struct Matrix<'a> {
     columns: usize,
 }
 
+impl<'a> Matrix<'a> {
+    fn new(values: &'a [f32], stride: usize, [rows, columns]: [usize; 2]) -> Self {
+        Self {
+            values,
+            stride,
+            rows,
+            columns,
+        }
+    }
+}
+
 /// A factor's tiles: blocks of [`SIDE`] rows of a left factor or columns of a right one, `depth` deep.
 #[derive(Default)]
 struct Tiles {
@@ -105,12 +116,8 @@ impl Tiles {
         });
     }
 
-    /// Depth and tiles of each block.
-    fn blocks(&self) -> impl Iterator<Item = (usize, &[Line])> {
-        let block = lines(self.depth, PARTS);
-        self.lines
-            .chunks_exact(block)
-            .map(|tiles| (self.depth, tiles))
+    fn blocks(&self) -> impl Iterator<Item = &[Line]> {
+        self.lines.chunks_exact(lines(self.depth, PARTS))
     }
 }
 
@@ -122,12 +129,12 @@ fn product(
     [rows, columns, stride]: [usize; 3],
     add: bool,
 ) {
-    let mut edge = Edge::new();
+    let (depth, mut edge) = (left.depth, Edge::new());
     for (column, right) in (0..columns).step_by(SIDE).zip(right.blocks()) {
         for (row, left) in (0..rows).step_by(SIDE).zip(left.blocks()) {
             let size = [SIDE.min(rows - row), SIDE.min(columns - column), stride];
             let out = &mut out[row * stride + column..];
-            edge.product::<PARTS>(session, left.0, [left.1, right.1], out, size, add);
+            edge.product::<PARTS>(session, depth, [left, right], out, size, add);
         }
     }
 }
@@ -154,12 +161,7 @@ fn with_packed(work: impl FnOnce(&mut Packed)) {
 pub(super) fn attention(shape: AttentionShape, qkv: &[f32], out: &mut [f32], scores: &mut [f32]) {
     let (n, d, head) = (shape.tokens, shape.width, shape.head());
     let session = Session::new();
-    let of = |values, stride, rows| Matrix {
-        values,
-        stride,
-        rows,
-        columns: head,
-    };
+    let of = |values, stride, rows| Matrix::new(values, stride, [rows, head]);
     with_packed(|packed| {
         let [keys, _] = &mut packed.keys;
         for at in (0..d).step_by(head) {
@@ -199,12 +201,7 @@ pub(super) fn attention_backward(
     let (n, d, head, ld) = (shape.tokens, shape.width, shape.head(), stride(&shape));
     let session = Session::new();
     let (p, ds) = scratch.split_at_mut(block(&shape));
-    let of = |values, stride, rows| Matrix {
-        values,
-        stride,
-        rows,
-        columns: head,
-    };
+    let of = |values, stride, rows| Matrix::new(values, stride, [rows, head]);
     with_packed(|packed| {
         let Packed {
             keys: [keys, down],
@@ -229,24 +226,12 @@ pub(super) fn attention_backward(
                 product(&session, [left, values], ds, [rows, ld, ld], false);
                 // SAFETY: the session has seen that the CPU has AVX-512.
                 unsafe { softmax_backward(p, ds, [rows, ld], shape.scale()) };
-                left.left_transposed(&session, probability(&shape, rows, p));
-                right.right(&session, dout);
-                product(
-                    &session,
-                    [left, right],
-                    &mut dqkv[value..],
-                    [n, head, 3 * d],
-                    add,
-                );
-                left.left_transposed(&session, probability(&shape, rows, ds));
-                right.right(&session, query);
-                product(
-                    &session,
-                    [left, right],
-                    &mut dqkv[key..],
-                    [n, head, 3 * d],
-                    add,
-                );
+                for (scores, with, to) in [(&*p, dout, value), (&*ds, query, key)] {
+                    left.left_transposed(&session, probability(&shape, rows, scores));
+                    right.right(&session, with);
+                    let (factors, size) = ([&*left, &*right], [n, head, 3 * d]);
+                    product(&session, factors, &mut dqkv[to..], size, add);
+                }
                 left.left(&session, probability(&shape, rows, ds));
                 let to = &mut dqkv[first * 3 * d + at..];
                 product(&session, [left, down], to, [rows, head, 3 * d], false);
@@ -257,12 +242,7 @@ pub(super) fn attention_backward(
 
 /// A block's scores or their gradients.
 fn probability<'a>(shape: &AttentionShape, rows: usize, values: &'a [f32]) -> Matrix<'a> {
-    Matrix {
-        values,
-        stride: stride(shape),
-        rows,
-        columns: shape.tokens,
-    }
+    Matrix::new(values, stride(shape), [rows, shape.tokens])
 }
 
 /// softmax(scale·QKᵀ) of some rows, `[rows, stride]`, zeros beyond N.
@@ -278,3 +258,6 @@ fn probabilities(
     // SAFETY: the session has seen that the CPU has AVX-512.
     unsafe { softmax(scores, [rows, shape.tokens], ld, shape.scale()) };
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,18 +67,12 @@ impl<'a> Out<'a> {
     }
 }
 
-/// `out (=|+=) scale · a · b`, `[rows, inner] · [inner, columns]`.
+/// `out (=|+=) a · b`, `[rows, inner] · [inner, columns]`.
 ///
 /// # Panics
 /// When shapes do not fit: a bug of the caller, never of a user.
 #[target_feature(enable = "avx512f")]
-pub(crate) fn product(
-    [rows, inner, columns]: [usize; 3],
-    a: Left<'_>,
-    b: Right<'_>,
-    out: Out<'_>,
-    scale: f32,
-) {
+pub(crate) fn product([rows, inner, columns]: [usize; 3], a: Left<'_>, b: Right<'_>, out: Out<'_>) {
     if rows == 0 || columns == 0 {
         return;
     }
@@ -110,7 +104,6 @@ pub(crate) fn product(
                 out_stride: out.stride,
                 last: mask(width),
                 sum: out.sum,
-                scale,
             }
         };
         // SAFETY: likewise; tiles touch `rows` rows and `width` columns.
@@ -146,7 +139,6 @@ struct Tiles {
     out_stride: usize,
     last: __mmask16,
     sum: bool,
-    scale: f32,
 }
 
 impl Tiles {
@@ -208,7 +200,6 @@ impl Tiles {
                     a = a.add(self.a_column);
                 }
             }
-            let scale = _mm512_set1_ps(self.scale);
             for (r, sums) in sums.into_iter().enumerate() {
                 let out = self.out.add((row + r) * self.out_stride);
                 for (v, sum) in sums.into_iter().enumerate() {
@@ -218,7 +209,7 @@ impl Tiles {
                         true => _mm512_maskz_loadu_ps(lanes, out),
                         false => _mm512_setzero_ps(),
                     };
-                    _mm512_mask_storeu_ps(out, lanes, _mm512_fmadd_ps(scale, sum, before));
+                    _mm512_mask_storeu_ps(out, lanes, _mm512_add_ps(sum, before));
                 }
             }
         }

@@ -90,7 +90,6 @@ impl Panels {
                     Left::rows(&a[deep..], inputs),
                     Right::rows(&panel[deep * PANEL..], PANEL),
                     Out::new(&mut out[first..], outputs, deep > 0),
-                    1.0,
                 );
             }
         }
@@ -116,7 +115,6 @@ impl Panels {
                     Left::rows(&a[deep..], outputs),
                     Right::rows(block, PANEL),
                     Out::new(&mut out[first..], inputs, deep > 0),
-                    1.0,
                 );
             }
         }
@@ -134,11 +132,10 @@ impl Panels {
 struct Forward<'a>(&'a Panels);
 
 impl Forward<'_> {
-    /// From some output and input on.
-    fn from(&self, output: usize, input: usize) -> &[f32] {
-        let Self(weight) = self;
-        let panel = &weight.values[output / PANEL * PANEL * weight.inputs..];
-        &panel[input * PANEL + output % PANEL..]
+    /// Where some input's and output's value lies.
+    fn place(&self, input: usize, output: usize) -> usize {
+        let panel = output / PANEL * PANEL * self.0.inputs;
+        panel + input * PANEL + output % PANEL
     }
 }
 
@@ -149,27 +146,17 @@ impl amx::Right<3> for Forward<'_> {
         deep: Range<usize>,
         scratch: &'a mut [Line],
     ) -> &'a [Line] {
+        let values = &self.0.values[self.place(deep.start, first)..];
         let count = SIDE.min(self.0.outputs - first);
         // SAFETY: the product has seen that the processor has the instructions.
-        unsafe {
-            columns::<3>(
-                self.from(first, deep.start),
-                PANEL,
-                count,
-                deep.len(),
-                scratch,
-            )
-        };
+        unsafe { columns::<3>(values, PANEL, count, deep.len(), scratch) };
         scratch
     }
 
     fn ahead(&self, first: usize, deep: Range<usize>) -> Ahead {
-        let next = first + SIDE;
+        let next = self.place(deep.start, first + SIDE);
         Ahead {
-            start: match next < self.0.outputs {
-                true => self.from(next, deep.start).as_ptr().cast(),
-                false => self.0.values.as_ptr().cast(),
-            },
+            start: self.0.values.as_ptr().wrapping_add(next).cast(),
             rows: deep.len(),
             width: size_of::<[f32; SIDE]>(),
             stride: size_of::<[f32; PANEL]>(),

@@ -44,7 +44,6 @@ pub(super) fn attention(shape: AttentionShape, qkv: &[f32], out: &mut [f32], scr
                 Left::rows(scores, stride(&shape)),
                 Right::rows(&qkv[2 * d + at..], 3 * d),
                 Out::set(&mut out[first * d + at..], d),
-                1.0,
             );
         }
     }
@@ -80,21 +79,18 @@ pub(super) fn attention_backward(
                 Left::columns(p, ld),
                 Right::rows(dout, d),
                 Out::new(&mut dqkv[value..], 3 * d, sum),
-                1.0,
             );
             product(
                 [n, rows, head],
                 Left::columns(ds, ld),
                 Right::rows(query, 3 * d),
                 Out::new(&mut dqkv[key..], 3 * d, sum),
-                1.0,
             );
             product(
                 [rows, n, head],
                 Left::rows(ds, ld),
                 Right::rows(&qkv[key..], 3 * d),
                 Out::set(&mut dqkv[first * 3 * d + at..], 3 * d),
-                1.0,
             );
         }
     }
@@ -125,7 +121,6 @@ fn onto_panels(n: usize, [rows, head]: [usize; 2], a: Left<'_>, panels: &[f32], 
             a,
             Right::rows(panel, PANEL),
             Out::set(&mut out[first..], stride),
-            1.0,
         );
     }
 }

@@ -2,8 +2,10 @@
 """What torch-fidelity's and pytorch-fid's own functions make of two sets of images, with the features of a TorchScript
 Inception: the peer of `dmp eval`.
 
-usage: reference.py INCEPTION.pt SAMPLES.npz REFERENCE.npz      (needs torch, torch-fidelity, pytorch-fid, scipy)
-Prints one JSON line with the same keys as `dmp eval --json`, seconds and peak memory.
+usage: reference.py INCEPTION.pt SAMPLES.npz REFERENCE.npz FEATURES.safetensors
+(needs torch, torch-fidelity, pytorch-fid, safetensors, scipy)
+Prints one JSON line with the same keys as `dmp eval --json`, seconds and peak memory, and how far the features are off that
+`dmp eval SAMPLES.npz --save FEATURES.safetensors` wrote: the largest ‖a − b‖ / ‖b‖ of an image.
 """
 import json
 import resource
@@ -13,12 +15,13 @@ import time
 import numpy as np
 import torch
 from pytorch_fid.fid_score import calculate_frechet_distance
+from safetensors.torch import load_file
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-network, samples, reference = sys.argv[1:]
+network, samples, reference, ours = sys.argv[1:]
 start = time.perf_counter()
 net = torch.jit.load(network, map_location="cpu").eval()
 
@@ -48,4 +51,6 @@ prc = prc_features_to_metric(a, b, prc_neighborhood=3, verbose=False)
 out["precision"], out["recall"] = prc["precision"], prc["recall"]
 out["seconds"] = {"features": taken, "all": time.perf_counter() - start}
 out["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+found = load_file(ours)["features"]
+out["features_off_by"] = float(((found - a).norm(dim=1) / a.norm(dim=1)).max())
 print(json.dumps(out))

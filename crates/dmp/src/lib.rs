@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod flags;
 pub mod gate_view;
 pub mod models;
+pub mod npz;
 pub mod output;
 pub mod report;
 pub mod run;

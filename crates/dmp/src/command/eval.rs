@@ -1,6 +1,7 @@
 //! `dmp eval`: how good images are.
 
 mod compared;
+mod save;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,5 @@
 //! `dmp sample`: images from a model, patched or not.
 
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,6 +8,7 @@ use clap::Args;
 use dmp_model::denoiser::{Denoiser, ImageLayout};
 
 use crate::models::Model;
+use crate::npz::Npz;
 use crate::output::{check_target_of, say, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
 use crate::run::progress_bar;
@@ -171,39 +171,21 @@ fn plain() -> GridStyle {
 
 /// `[count, C, H, W]` as `arr_0` `[count, H, W, C]`.
 fn write_npz(path: &Path, pixels: &[u8], layout: ImageLayout) -> Result<()> {
-    use npyz::WriterBuilder;
     let ImageLayout {
         channels,
         height,
         width,
     } = layout;
+    let plane = height * width;
     let count = pixels.len() / layout.len();
-    let mut archive = npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
-    let shape = [count as u64, height as u64, width as u64, channels as u64];
+    let values = pixels.chunks(layout.len()).flat_map(|image| {
+        (0..plane).flat_map(move |at| (0..channels).map(move |channel| image[channel * plane + at]))
+    });
     let failed = || format!("--npz {}", path.display());
-    // The same images make the same bytes on any day.
-    let options = zip::write::FileOptions::default().last_modified_time(zip::DateTime::default());
-    let mut array = archive
-        .array("arr_0", options)
-        .with_context(failed)?
-        .default_dtype()
-        .shape(&shape)
-        .begin_nd()
+    let mut archive = Npz::default();
+    let shape = [count, height, width, channels].map(|size| size as u64);
+    archive
+        .array("arr_0", &shape, values)
         .with_context(failed)?;
-    for image in pixels.chunks(layout.len()) {
-        for at in 0..height * width {
-            for channel in 0..channels {
-                array
-                    .push(&image[channel * height * width + at])
-                    .with_context(failed)?;
-            }
-        }
-    }
-    array.finish().with_context(failed)?;
-    let bytes = archive
-        .zip_writer()
-        .finish()
-        .with_context(failed)?
-        .into_inner();
-    Ok(write_atomic(path, &bytes)?)
+    Ok(write_atomic(path, &archive.finish().with_context(failed)?)?)
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors, hex};
+use dmp_model::checkpoint::{StoredType, TensorFile, hex};
 use dmp_model::features::Preprocess;
 use sha2::{Digest, Sha256};
 
@@ -33,35 +33,13 @@ impl Slot {
     /// What is there, if it is whole.
     pub fn read(&self) -> Option<Extracted> {
         let file = TensorFile::from_bytes(&std::fs::read(&self.0).ok()?).ok()?;
-        let mut tensors = file.tensors;
-        let count = *tensors.get("pool")?.shape.first()?;
-        let mut take = |name: &str| tensors.remove(name).map(|tensor| tensor.values);
-        Some(Extracted {
-            count,
-            pool: take("pool")?,
-            spatial: take("spatial")?,
-            logits: take("logits").unwrap_or_default(),
-            logits_with_bias: take("logits_with_bias").unwrap_or_default(),
-        })
+        Extracted::from_tensors(file.tensors)
     }
 
     /// Keeps features. A cache that cannot be written is no reason to fail.
     pub fn write(&self, extracted: &Extracted) {
-        let mut tensors = Tensors::new();
-        for (name, values) in [
-            ("pool", &extracted.pool),
-            ("spatial", &extracted.spatial),
-            ("logits", &extracted.logits),
-            ("logits_with_bias", &extracted.logits_with_bias),
-        ] {
-            if !values.is_empty() {
-                let shape = vec![extracted.count, values.len() / extracted.count];
-                let values = values.clone();
-                tensors.insert(name.to_owned(), HostTensor { shape, values });
-            }
-        }
         let file = TensorFile {
-            tensors,
+            tensors: extracted.tensors(),
             ..TensorFile::default()
         };
         let written = || -> Result<()> {

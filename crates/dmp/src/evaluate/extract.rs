@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor, TensorData};
+use dmp_model::checkpoint::{HostTensor, Tensors};
 use dmp_model::features::inception::SIDE;
 use dmp_model::features::{Inception, Preprocess};
 use dmp_model::host;
@@ -29,6 +30,36 @@ pub struct Extracted {
 }
 
 impl Extracted {
+    /// As named tensors `[count, width]`; what is empty is left out.
+    pub fn tensors(&self) -> Tensors {
+        let parts = [
+            ("pool", &self.pool),
+            ("spatial", &self.spatial),
+            ("logits", &self.logits),
+            ("logits_with_bias", &self.logits_with_bias),
+        ];
+        let given = parts.into_iter().filter(|(_, values)| !values.is_empty());
+        let named = given.map(|(name, values)| {
+            let shape = vec![self.count, values.len() / self.count];
+            let values = values.clone();
+            (name.to_owned(), HostTensor { shape, values })
+        });
+        named.collect()
+    }
+
+    /// What [`Self::tensors`] was made of, if it is whole.
+    pub fn from_tensors(mut tensors: Tensors) -> Option<Self> {
+        let count = *tensors.get("pool")?.shape.first()?;
+        let mut take = |name: &str| tensors.remove(name).map(|tensor| tensor.values);
+        Some(Self {
+            count,
+            pool: take("pool")?,
+            spatial: take("spatial")?,
+            logits: take("logits").unwrap_or_default(),
+            logits_with_bias: take("logits_with_bias").unwrap_or_default(),
+        })
+    }
+
     fn append(&mut self, other: Self) {
         self.count += other.count;
         self.pool.extend(other.pool);

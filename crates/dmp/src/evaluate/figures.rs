@@ -16,6 +16,7 @@ use dmp_model::features::Inception;
 use serde::Serialize;
 
 use super::side::{Features, Side};
+use crate::run::{Interrupt, Interrupted, progress_bar};
 
 /// A group of figures that are computed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +171,11 @@ fn compute(
             }
         }
         Metric::Sfid => {
+            let spatial = |side| {
+                spatial(side)?.context(
+                    "sFID needs the spatial features of images, or statistics with 'mu_s' and 'sigma_s', on both sides",
+                )
+            };
             figures.sfid = Some(frechet_distance(&spatial(samples)?, &spatial(reference)?)?);
         }
         Metric::InceptionScore => {
@@ -231,7 +237,8 @@ fn rows<'a>(side: &'a Side<'_>) -> Result<(&'a [f32], usize)> {
     }
 }
 
-fn pooled(side: &Side<'_>) -> Result<Gaussian> {
+/// Mean and covariance of the pooled features, or of those that were given.
+pub fn pooled(side: &Side<'_>) -> Result<Gaussian> {
     if let Side::Statistics(statistics) = side {
         return Ok(statistics.pool.clone());
     }
@@ -239,17 +246,15 @@ fn pooled(side: &Side<'_>) -> Result<Gaussian> {
     gaussian(rows, dim)
 }
 
-fn spatial(side: &Side<'_>) -> Result<Gaussian> {
+/// Mean and covariance of the spatial features; `None` where there are none.
+pub fn spatial(side: &Side<'_>) -> Result<Option<Gaussian>> {
     match side {
-        Side::Statistics(statistics) => statistics
-            .spatial
-            .clone()
-            .context("the statistics have no 'mu_s' and 'sigma_s'"),
+        Side::Statistics(statistics) => Ok(statistics.spatial.clone()),
         Side::Inception(extracted) => {
             let dim = extracted.spatial.len() / extracted.count.max(1);
-            gaussian(&extracted.spatial, dim)
+            gaussian(&extracted.spatial, dim).map(Some)
         }
-        Side::Features(_) | Side::Images(_) => bail!("sFID needs images or Inception's statistics"),
+        Side::Features(_) | Side::Images(_) => Ok(None),
     }
 }
 
@@ -262,6 +267,8 @@ fn gaussian(rows: &[f32], dim: usize) -> Result<Gaussian> {
 /// The middle 95 % of the distance over resamples of the rows, drawn with replacement.
 fn interval(rows: &[f32], dim: usize, target: &Gaussian, request: &Request) -> Result<[f64; 2]> {
     let count = rows.len() / dim;
+    let bar = progress_bar(request.bootstrap as u64, 0, "resamples").with_prefix("FID");
+    let interrupt = Interrupt::listen();
     let mut distances = Vec::with_capacity(request.bootstrap);
     for draw in 0..request.bootstrap {
         let mut random = stream(u64::from(request.seed), Purpose::Subset, draw as u64);
@@ -273,7 +280,12 @@ fn interval(rows: &[f32], dim: usize, target: &Gaussian, request: &Request) -> R
             .copied()
             .collect();
         distances.push(frechet_distance(&gaussian(&resampled, dim)?, target)?);
+        bar.inc(1);
+        if interrupt.asked() {
+            return Err(Interrupted("stopped before the figures were done".to_owned()).into());
+        }
     }
+    bar.finish_and_clear();
     distances.sort_by(f64::total_cmp);
     let at = |share: f64| distances[((distances.len() - 1) as f64 * share).round() as usize];
     Ok([at(0.025), at(0.975)])

@@ -56,6 +56,24 @@ fn features_of_another_program_are_compared() {
         (&60.into(), &60.into())
     );
 
+    // Kept as features and as statistics, it is the reference that it was.
+    for name in ["kept.safetensors", "kept.npz"] {
+        let kept = bench.str(name);
+        let line = format!("eval {b} --reference {a} --metrics fid --json");
+        let saved = figures(&format!("{line} --save {kept}"));
+        let again = figures(&format!("eval {a} --reference {kept} --metrics fid --json"));
+        let [saved, again] = [&saved, &again].map(|found| found["fid"].as_f64().unwrap());
+        assert!(
+            (saved - again).abs() < 1e-9 * saved,
+            "{name}: {saved} {again}"
+        );
+    }
+    let error = refused(&format!("eval {a} --reference {b} --save kept.txt"));
+    assert!(
+        error.contains("kept.txt") && error.contains(".npz"),
+        "{error}"
+    );
+
     let error = refused(&format!("eval {a} --reference {b} --metrics kid"));
     assert!(
         error.contains("60 images") && error.contains("1000"),
@@ -133,12 +151,18 @@ fn a_folder_and_an_array_of_the_same_images_are_the_same() {
     let line = format!(
         "eval {folder} --reference {array} --inception {weights} --metrics prdc --neighbours 2 --json"
     );
-    let figures: Value = serde_json::from_str(&ok(&line)).unwrap();
+    let kept = bench.str("kept.npz");
+    let figures: Value = serde_json::from_str(&ok(&format!("{line} --save {kept}"))).unwrap();
     assert_eq!(
         (&figures["precision"], &figures["recall"]),
         (&1.0.into(), &1.0.into())
     );
     assert_eq!(figures["definition"]["preprocess"], "torch-fidelity");
-    // Again, from what was kept, the same.
+    // Again, from what the cache holds, the same.
     assert_eq!(serde_json::from_str::<Value>(&ok(&line)).unwrap(), figures);
+    // Statistics as other evaluators save them, spatial ones too; the made-up weights make the pooled ones huge.
+    let line =
+        format!("eval {folder} --reference {kept} --inception {weights} --metrics sfid --json");
+    let figures: Value = serde_json::from_str(&ok(&line)).unwrap();
+    assert!(figures["sfid"].as_f64().unwrap().abs() < 1e-2, "{figures}");
 }

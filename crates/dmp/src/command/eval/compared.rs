@@ -10,6 +10,7 @@ use dmp_model::features::{Inception, Preprocess};
 use serde_json::json;
 
 use super::EvalArgs;
+use super::save::Save;
 use crate::evaluate::cache::Slot;
 use crate::evaluate::extract::Extractor;
 use crate::evaluate::figures::{Figures, Metric, Request, figures};
@@ -58,6 +59,10 @@ pub struct InceptionArgs {
     /// Seed of subsets and shuffles; 2020 is torch-fidelity's
     #[arg(long, default_value_t = METRIC_SEED)]
     metric_seed: u32,
+    /// Where to keep what the samples come to: a .safetensors of their features, or an .npz of statistics ('mu', 'sigma',
+    /// 'mu_s', 'sigma_s'); either can be a --reference
+    #[arg(long)]
+    save: Option<PathBuf>,
 }
 
 /// With Inception's features, or features that both sides bring.
@@ -71,6 +76,9 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
             bail!("{flag} is for what a model draws, not for given images; leave out one of them");
         }
     }
+    // Before hours of sampling: whether there is a place for what comes of them.
+    let save = args.inception.save.as_deref();
+    let save = save.map(Save::to).transpose()?;
     let reference_path = Path::new(&args.reference);
     ensure!(
         reference_path.exists(),
@@ -106,6 +114,9 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
     // The reference first: it may be in the cache, and what is wrong with it shows before hours of sampling.
     let reference = seen.side(reference, Some(reference_path), "reference")?;
     let samples = seen.side(samples, args.samples.as_deref(), "samples")?;
+    if let Some(save) = save {
+        save.write(&samples)?;
+    }
     let request = args.inception.request();
     let found = figures(&samples, &reference, &request)?;
     warn_if_few(&samples);
@@ -137,6 +148,7 @@ impl InceptionArgs {
             ("--splits", self.splits != SPLITS),
             ("--bootstrap", self.bootstrap != 0),
             ("--metric-seed", self.metric_seed != METRIC_SEED),
+            ("--save", self.save.is_some()),
         ])
     }
 

@@ -1,0 +1,40 @@
+//! Writing `.npz` archives, as numpy reads them.
+
+use std::io::Cursor;
+
+use npyz::npz::NpzWriter;
+use npyz::{AutoSerialize, Serialize, WriterBuilder};
+
+/// An archive in memory. The same arrays make the same bytes on any day.
+pub struct Npz(NpzWriter<Cursor<Vec<u8>>>);
+
+impl Default for Npz {
+    fn default() -> Self {
+        Self(NpzWriter::new(Cursor::new(Vec::new())))
+    }
+}
+
+impl Npz {
+    /// Adds an array of this shape, its values in C order.
+    ///
+    /// # Errors
+    /// When there are not as many values as the shape holds.
+    pub fn array<T: Serialize + AutoSerialize>(
+        &mut self,
+        name: &str,
+        shape: &[u64],
+        values: impl IntoIterator<Item = T>,
+    ) -> std::io::Result<()> {
+        let options =
+            zip::write::FileOptions::default().last_modified_time(zip::DateTime::default());
+        let array = self.0.array(name, options)?.default_dtype().shape(shape);
+        let mut array = array.begin_nd()?;
+        array.extend(values)?;
+        array.finish()
+    }
+
+    /// The bytes of the whole.
+    pub fn finish(mut self) -> std::io::Result<Vec<u8>> {
+        Ok(self.0.zip_writer().finish()?.into_inner())
+    }
+}

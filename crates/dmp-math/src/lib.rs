@@ -15,6 +15,7 @@
 //! | [`manifold`](mod@manifold) | precision, recall, density and coverage of one set of rows in another |
 //! | [`inception_score`](mod@inception_score) | Inception score of a classifier's logits |
 //! | [`resample`] | resizing as PIL does it |
+//! | [`grid`] | from values on one grid of points to another |
 //! | [`reference_random`] | numpy's random choices, so that subsets are those of the reference evaluators |
 //!
 //! Nothing here knows an image, a network or a file; sampler and loss code in `dmp-model` takes its
@@ -24,6 +25,7 @@ pub mod diffusion;
 pub mod entropy;
 pub mod features;
 pub mod frechet;
+pub mod grid;
 pub mod inception_score;
 pub mod kernel_distance;
 pub mod manifold;

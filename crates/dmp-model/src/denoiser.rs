@@ -85,7 +85,13 @@ pub trait Backbone: Denoiser {
     fn hidden_size(&self) -> usize;
 
     /// Tokens N of one image.
-    fn num_tokens(&self) -> usize;
+    fn num_tokens(&self) -> usize {
+        let [rows, columns] = self.token_grid();
+        rows * columns
+    }
+
+    /// Rows and columns of the tokens of one image.
+    fn token_grid(&self) -> [usize; 2];
 
     /// Number of blocks.
     fn depth(&self) -> usize;

@@ -19,6 +19,7 @@ pub mod denoiser;
 pub mod dit;
 pub mod features;
 pub mod fused;
+mod grid;
 pub mod host;
 pub mod init;
 pub mod loss;

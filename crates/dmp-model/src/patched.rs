@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::denoiser::{Backbone, Denoiser, ImageLayout};
+use crate::grid::grid_map;
 use crate::patch::{GateNoise, Patch, PatchConfigError, Router, Routing};
 
 /// A frozen backbone with a patch on it. Samples like any [`Denoiser`].
@@ -10,6 +11,10 @@ use crate::patch::{GateNoise, Patch, PatchConfigError, Router, Routing};
 pub struct Patched<M> {
     backbone: M,
     patch: Patch,
+    /// Of the prompts.
+    grid: [usize; 2],
+    /// From there to the grid of the tokens, where that is another.
+    spread: Option<Tensor<2>>,
 }
 
 impl<M: Backbone> Patched<M> {
@@ -20,7 +25,29 @@ impl<M: Backbone> Patched<M> {
             backbone.hidden_size(),
             backbone.depth(),
         )?;
-        Ok(Self { backbone, patch })
+        let grid = patch.config().grid.unwrap_or(backbone.token_grid());
+        Ok(Self::on_grid(backbone, patch, grid))
+    }
+
+    fn on_grid(backbone: M, patch: Patch, grid: [usize; 2]) -> Self {
+        let tokens = backbone.token_grid();
+        let device = patch.prompts_of(0).map(|prompts| prompts.device());
+        let device = device.filter(|_| grid != tokens);
+        Self {
+            spread: device.map(|device| grid_map(grid, tokens, &device)),
+            backbone,
+            patch,
+            grid,
+        }
+    }
+
+    /// The same with the backbone that `change` makes of it, as for images of another size: prompts on a grid are
+    /// interpolated to its tokens.
+    ///
+    /// # Errors
+    /// What `change` gives.
+    pub fn map_backbone<E>(self, change: impl FnOnce(M) -> Result<M, E>) -> Result<Self, E> {
+        Ok(Self::on_grid(change(self.backbone)?, self.patch, self.grid))
     }
 
     /// The backbone.
@@ -61,7 +88,7 @@ impl<M: Backbone> Patched<M> {
         labels: &[usize],
         noise: Option<&GateNoise>,
     ) -> (Tensor<4>, Routing) {
-        let mut router = Router::new(&self.patch, noise);
+        let mut router = Router::new(&self.patch, noise).spread(self.spread.as_ref());
         let output = self
             .backbone
             .predict_hooked(x, timesteps, labels, &mut router);
@@ -71,8 +98,9 @@ impl<M: Backbone> Patched<M> {
 
 impl<M: Backbone> Denoiser for Patched<M> {
     fn predict(&self, x: Tensor<4>, timesteps: &[usize], labels: &[usize]) -> Tensor<4> {
+        let mut router = Router::new(&self.patch, None).spread(self.spread.as_ref());
         self.backbone
-            .predict_hooked(x, timesteps, labels, &mut Router::new(&self.patch, None))
+            .predict_hooked(x, timesteps, labels, &mut router)
     }
 
     fn layout(&self) -> ImageLayout {

@@ -1,17 +1,18 @@
 //! What must hold whatever the numbers: a zero patch changes nothing, the backbone stays as it is, an image
 //! depends on its seed and index alone, samplers recover a distribution they can be checked against.
 
+mod tiny;
+
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
-use dmp_math::seed::{Purpose, stream};
 use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::{collect, fingerprint};
 use dmp_model::denoiser::{Backbone, BlockHook, Conditioning, Denoiser, ImageLayout};
-use dmp_model::dit::{Dit, DitConfig, public_key};
+use dmp_model::dit::{Dit, public_key};
 use dmp_model::host;
 use dmp_model::loss::NoisedBatch;
 use dmp_model::patch::{
@@ -20,38 +21,7 @@ use dmp_model::patch::{
 use dmp_model::patched::Patched;
 use dmp_model::sampler::{ImageNoise, Method, SampleRequest, sample};
 use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
-
-fn config() -> DitConfig {
-    DitConfig {
-        input_size: 8,
-        patch_size: 2,
-        in_channels: 1,
-        hidden_size: 16,
-        depth: 2,
-        num_heads: 2,
-        mlp_ratio: 4.0,
-        learn_sigma: true,
-        num_classes: 3,
-        class_dropout_prob: 0.1,
-    }
-}
-
-/// A backbone whose every parameter is random, so that nothing is zero by initialisation.
-fn backbone(device: &Device) -> Dit {
-    let empty = Dit::zeroed(&config(), device);
-    let mut tensors = collect(&empty, public_key);
-    for (index, tensor) in tensors.values_mut().enumerate() {
-        stream(7, Purpose::Init, index as u64).fill_normal(&mut tensor.values);
-        tensor.values.iter_mut().for_each(|v| *v *= 0.2);
-    }
-    dmp_model::checkpoint::apply(empty.no_grad(), tensors, public_key).unwrap()
-}
-
-fn noise(count: usize, index: u64, device: &Device) -> Tensor<4> {
-    let mut values = vec![0.0; count * 64];
-    stream(1, Purpose::Noise, index).fill_normal(&mut values);
-    Tensor::from_data(TensorData::new(values, [count, 1, 8, 8]), device)
-}
+use tiny::{backbone, noise};
 
 fn bits(tensor: Tensor<4>) -> Vec<u32> {
     tensor
@@ -144,7 +114,7 @@ fn a_mixture_adds_its_prompts_weighted_sum() {
     };
     let tokens = Tensor::zeros([2, 4, 8], &device);
     let added = Router::new(&patch, None).before_block(0, tokens, &condition);
-    let prompts = host::values(patch.prompts()[0].val());
+    let prompts = host::values(patch.prompts_of(0).unwrap());
     for (i, value) in host::values(added).into_iter().enumerate() {
         let at = |prompt: usize| prompts[prompt * 32 + i % 32];
         let wanted = (at(0) + at(1) + at(2)) / 3.0;

@@ -56,6 +56,15 @@ pub fn tokens(text: &str) -> Result<usize, String> {
     ))
 }
 
+/// Rows and columns, `4x7`, or one number for both.
+pub fn grid(text: &str) -> Result<[usize; 2], String> {
+    let (rows, columns) = text.split_once('x').unwrap_or((text, text));
+    match (within(rows, 1 << 12), within(columns, 1 << 12)) {
+        (Ok(rows), Ok(columns)) => Ok([rows, columns]),
+        _ => Err("give rows and columns, as in 4x7".to_owned()),
+    }
+}
+
 /// A side of an image, in pixels.
 pub fn side(text: &str) -> Result<usize, String> {
     within(text, 1 << 14)

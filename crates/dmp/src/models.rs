@@ -164,6 +164,18 @@ impl Model {
         }
     }
 
+    /// The same for images of another height and width than it was trained with, if one is given.
+    pub fn resized(self, size: Option<[usize; 2]>) -> Result<Self> {
+        let Some(size) = size else { return Ok(self) };
+        let network = match self.network {
+            Network::Bare(model) => Network::Bare(Box::new(model.resized(size)?)),
+            Network::Patched(model) => {
+                Network::Patched(Box::new(model.map_backbone(|model| model.resized(size))?))
+            }
+        };
+        Ok(Self { network, ..self })
+    }
+
     /// What has been joined already.
     pub fn joined(model: Patched<Dit>, schedule: BetaSchedule) -> Self {
         Self {

@@ -65,6 +65,10 @@ pub struct SamplingArgs {
     /// Draw this class only [default: classes in turn]
     #[arg(long)]
     pub class: Option<usize>,
+    /// Height and width of the images, as in 40x28, or one number for both [default: what the model was trained with]
+    #[arg(long, value_parser = flags::grid)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
     /// Images drawn at a time, on each core of a CPU
     #[arg(long, default_value_t = 64, value_parser = flags::batch)]
     pub batch: usize,
@@ -90,6 +94,7 @@ impl Default for SamplingArgs {
             guidance: 1.0,
             guided_channels: Channels::Three,
             class: None,
+            size: None,
             batch: 64,
             dtype: Dtype::F32,
             schedule: None,
@@ -116,6 +121,7 @@ impl SamplingArgs {
                 self.guided_channels != default.guided_channels,
             ),
             ("--class", self.class != default.class),
+            ("--size", self.size.is_some()),
             ("--batch", self.batch != default.batch),
             ("--dtype", self.dtype != default.dtype),
             ("--schedule", self.schedule != default.schedule),
@@ -154,7 +160,7 @@ struct Recipe {
 }
 
 impl<'a> Sampling<'a> {
-    /// Checks the request against the model; draws nothing yet.
+    /// Checks the request against the model, which is of the request's size already; draws nothing yet.
     pub fn new(model: &'a Model, args: &SamplingArgs, device: &Device) -> Result<Self> {
         anyhow::ensure!(
             (0.0..=1.0).contains(&args.eta),

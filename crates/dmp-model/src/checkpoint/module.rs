@@ -165,8 +165,12 @@ impl Path {
         self.containers.pop();
     }
 
+    /// The parameter's name; which variant of an enum holds it is not part of it.
     fn joined(&self) -> String {
-        self.names.join(".")
+        let named = self.names.iter().zip(&self.containers);
+        let fields = named.filter(|(_, container)| !container.starts_with("Enum:"));
+        let names: Vec<&str> = fields.map(|(name, _)| name.as_str()).collect();
+        names.join(".")
     }
 
     /// Whether the parameter is a burn `Linear` weight, `[in, out]` in memory.

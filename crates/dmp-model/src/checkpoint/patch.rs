@@ -1,8 +1,9 @@
 //! The patch's file, shipped the way people ship LoRAs.
 //!
-//! Tensors `prompts.<block>` `[N, D]` (of a mixture `[N, T·D]`), `gate.weight` `[N, D+1]`, `gate.bias` `[N]`, `w_noise` `[D, N]`, and
-//! `settings` `[5]` = position, gate, gate input (as numbered below), k and noise schedule: what changes the output
-//! is in tensors too, and a file whose metadata disagree with them is refused. Metadata: ModelSpec 1.0.1 keys,
+//! Tensors `prompts.<block>` `[N, D]` (of a mixture `[N, T·D]`; of low rank `prompts.<block>.left` and `.right`), `gate.weight`
+//! `[N, W+1]` and `gate.bias` `[N]` (and what other gates have; `gates.<block>.…` where blocks do not share one), `w_noise` `[W, N]`,
+//! and `settings` `[5]` or `[9]` = position, gate, gate input (as numbered below), k, noise schedule and so on: what changes
+//! the output is in tensors too, and a file whose metadata disagree with them is refused. Metadata: ModelSpec 1.0.1 keys,
 //! `dmp.config` (JSON), `dmp.schedule` and `dmp.base_sha256`, the fingerprint of the backbone.
 
 use burn::tensor::Device;
@@ -14,7 +15,7 @@ use super::{
     CheckpointError, HostTensor, StoredType, TensorFile, Tensors, apply, check_finite, check_size,
     collect, hex,
 };
-use crate::patch::{GateInput, GateKind, Patch, PatchConfig, Position};
+use crate::patch::{GateInput, GateKind, GateSharing, Patch, PatchConfig, Position};
 
 const CONFIG_KEY: &str = "dmp.config";
 const BASE_KEY: &str = "dmp.base_sha256";
@@ -74,7 +75,7 @@ pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, Ch
     let config: PatchConfig = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
     let tokens = match config.position {
         Position::Mix => config.prompt_tokens,
-        Position::Add | Position::Prepend => config.num_prompts,
+        Position::Add | Position::Prepend | Position::Both => config.num_prompts,
     };
     config.validate(tokens, config.hidden_size, config.depth)?;
     check_size(config.trained_params(), &file.tensors)?;
@@ -145,29 +146,44 @@ pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, C
     Ok(TensorFile { tensors, metadata }.to_bytes(StoredType::F32)?)
 }
 
-/// The numbered choices: position, gate, gate input, k, noise schedule.
+/// The numbered choices: position, gate, gate input, k, noise schedule; and, unless all are as in the paper, temperature,
+/// whether blocks share the gate, and the prompts' grid.
 fn settings(config: &PatchConfig, schedule: BetaSchedule) -> HostTensor {
     let position = match config.position {
         Position::Add => 0.0,
         Position::Prepend => 1.0,
         Position::Mix => 2.0,
+        Position::Both => 3.0,
     };
     let gate = match config.gate {
         GateKind::None => 0.0,
         GateKind::Uniform => 1.0,
         GateKind::Linear => 2.0,
+        GateKind::Mlp => 3.0,
+        GateKind::Attention => 4.0,
     };
     let input = match config.gate_input {
         GateInput::Conditioning => 0.0,
         GateInput::Timestep => 1.0,
+        GateInput::Both => 2.0,
     };
     let schedule = match schedule {
         BetaSchedule::Linear => 0.0,
         BetaSchedule::SquaredCosine => 1.0,
     };
+    let mut values = vec![position, gate, input, config.k() as f32, schedule];
+    let sharing = match config.gate_sharing {
+        GateSharing::Shared => 0.0,
+        GateSharing::PerBlock => 1.0,
+    };
+    let [rows, columns] = config.grid.unwrap_or_default().map(|side| side as f32);
+    let more = [config.temperature as f32, sharing, rows, columns];
+    if more != [1.0, 0.0, 0.0, 0.0] {
+        values.extend(more);
+    }
     HostTensor {
-        shape: vec![5],
-        values: vec![position, gate, input, config.k() as f32, schedule],
+        shape: vec![values.len()],
+        values,
     }
 }
 

@@ -26,6 +26,7 @@ pub use preset::Preset;
 use crate::checkpoint::{hash_values, hex};
 use crate::denoiser::{Backbone, BlockHook, Conditioning, Denoiser, ImageLayout, NoHook};
 use crate::fused::{self, Checkpointing, Precision};
+use crate::grid::grid_map;
 use crate::init::{self, Initializer};
 use block::{linear_zeros, norm_modulate};
 
@@ -38,8 +39,26 @@ pub struct Dit {
     y_embedder: LabelEmbedder,
     blocks: Vec<DitBlock>,
     final_layer: FinalLayer,
+    /// Height and width of the images it takes: the configuration's, or those of [`Dit::resized`].
+    #[module(skip)]
+    size: [usize; 2],
+    /// The position table of that size, where it is not the one trained with.
+    #[module(skip)]
+    positions: Option<Tensor<3>>,
     #[module(skip)]
     config: DitConfig,
+}
+
+/// Images whose sides are no multiples of the patch size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "images of {}x{} are no whole number of patches of {patch}x{patch}; give a height and a width that are multiples of {patch}", .size[0], .size[1]
+)]
+pub struct SizeError {
+    /// Height and width asked for.
+    pub size: [usize; 2],
+    /// Side of a patch.
+    pub patch: usize,
 }
 
 /// adaLN, then a linear map from tokens to pixels.
@@ -71,8 +90,31 @@ impl Dit {
                     device,
                 ),
             },
+            size: [config.input_size; 2],
+            positions: None,
             config: config.clone(),
         }
+    }
+
+    /// The network for images of another height and width than it was trained with. Its position table is interpolated
+    /// bilinearly, so that tokens at the edges keep their positions.
+    ///
+    /// # Errors
+    /// Unless both are multiples of the patch size.
+    pub fn resized(mut self, size: [usize; 2]) -> Result<Self, SizeError> {
+        let patch = self.config.patch_size;
+        if size.iter().any(|side| *side == 0 || side % patch != 0) {
+            return Err(SizeError { size, patch });
+        }
+        let trained = [self.config.grid_size(); 2];
+        self.size = size;
+        let grid = self.token_grid();
+        self.positions = (grid != trained).then(|| {
+            let table = self.pos_embed.val().detach();
+            let onto = grid_map(trained, grid, &table.device());
+            onto.unsqueeze::<3>().matmul(table)
+        });
+        Ok(self)
     }
 
     /// The original's initialisation: Xavier-uniform linear maps, N(0, 0.02²) embedders, and zeros in
@@ -126,14 +168,11 @@ impl Dit {
     /// `[B, N, p·p·C_out]` → `[B, C_out, H, W]`.
     fn unpatchify(&self, x: Tensor<3>) -> Tensor<4> {
         let [b, _, _] = x.dims();
-        let (g, p, c) = (
-            self.config.grid_size(),
-            self.config.patch_size,
-            self.config.out_channels(),
-        );
-        x.reshape([b, g, g, p, p, c])
+        let [rows, columns] = self.token_grid();
+        let (p, c) = (self.config.patch_size, self.config.out_channels());
+        x.reshape([b, rows, columns, p, p, c])
             .permute([0, 5, 1, 3, 2, 4])
-            .reshape([b, c, g * p, g * p])
+            .reshape([b, c, rows * p, columns * p])
     }
 }
 
@@ -158,11 +197,11 @@ impl Denoiser for Dit {
     }
 
     fn layout(&self) -> ImageLayout {
-        let size = self.config.input_size;
+        let [height, width] = self.size;
         ImageLayout {
             channels: self.config.in_channels,
-            height: size,
-            width: size,
+            height,
+            width,
         }
     }
 
@@ -180,8 +219,8 @@ impl Backbone for Dit {
         self.config.hidden_size
     }
 
-    fn num_tokens(&self) -> usize {
-        self.config.num_tokens()
+    fn token_grid(&self) -> [usize; 2] {
+        self.size.map(|side| side / self.config.patch_size)
     }
 
     fn depth(&self) -> usize {
@@ -201,7 +240,9 @@ impl Backbone for Dit {
         labels: &[usize],
         hook: &mut H,
     ) -> Tensor<4> {
-        let mut tokens = self.x_embedder.forward(x) + self.pos_embed.val();
+        let positions = self.positions.clone();
+        let positions = positions.unwrap_or_else(|| self.pos_embed.val());
+        let mut tokens = self.x_embedder.forward(x) + positions;
         let conditioning = self.condition(timesteps, labels);
         // SiLU(c) is what every block's adaLN map reads.
         let activated = silu(conditioning.combined.clone());

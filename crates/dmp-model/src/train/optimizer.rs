@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bytes, Tensor};
 
-use crate::patch::Patch;
+use crate::patch::{BlockPrompts, Patch};
 
 /// Learning rates of a patch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -205,6 +205,6 @@ impl ModuleVisitor for Scale<'_> {
 
 impl Patch {
     fn prompt_ids(&self) -> Vec<ParamId> {
-        self.prompts().iter().map(|prompts| prompts.id).collect()
+        self.prompts().iter().flat_map(BlockPrompts::ids).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use dmp_model::checkpoint::{HostTensor, TensorFile, Tensors, load_backbone};
 use dmp_model::dit::{Dit, DitConfig};
-use dmp_model::patch::{GateInput, GateKind, Init, Patch, PatchConfig, Position};
+use dmp_model::patch::{GateInput, GateKind, Patch, PatchConfig, Position};
 use serde_json::Value;
 
 /// ‖a − b‖ / ‖b‖ allowed for f32 outputs, losses and gradients.
@@ -157,6 +157,7 @@ impl Case {
 
     pub fn patch_config(&self) -> PatchConfig {
         let c = &self.config;
+        let size = |name: &str| c[name].as_u64().unwrap() as usize;
         PatchConfig {
             position: if c["vp_type"] == "add" {
                 Position::Add
@@ -174,11 +175,7 @@ impl Case {
                 GateInput::Timestep
             },
             top_k: c["topk"].as_f64().unwrap(),
-            init: Init::Zero,
-            num_prompts: c["num_tokens"].as_u64().unwrap() as usize,
-            prompt_tokens: 1,
-            hidden_size: c["hidden_size"].as_u64().unwrap() as usize,
-            depth: c["pt_depth"].as_u64().unwrap() as usize,
+            ..PatchConfig::paper(size("num_tokens"), size("hidden_size"), size("pt_depth"))
         }
     }
 

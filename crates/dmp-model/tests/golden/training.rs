@@ -10,7 +10,7 @@ use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::collect;
 use dmp_model::dit::Dit;
 use dmp_model::loss::NoisedBatch;
-use dmp_model::patch::{BalanceForm, BalanceLoss, GateKind, GateNoise, Patch};
+use dmp_model::patch::{BalanceForm, BalanceLoss, GateKind, GateNoise, LearnedGate, Patch};
 use dmp_model::patched::Patched;
 use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
 
@@ -110,10 +110,12 @@ fn check_gradients(case: &mut Case, schedule: &str, model: &Patched<Dit>, loss: 
         .patch()
         .prompts()
         .iter()
-        .flat_map(|p| gradient(p.val()))
+        .enumerate()
+        .filter_map(|(block, _)| model.patch().prompts_of(block))
+        .flat_map(|block| gradient(block))
         .collect();
     case.check(&format!("out.{schedule}.grad.prompt_embeddings"), &prompts);
-    if let Some(gate) = model.patch().gate() {
+    if let Some(gate) = model.patch().gate().and_then(LearnedGate::linear) {
         case.check(
             &format!("out.{schedule}.grad.gate.weight"),
             &gradient(gate.weight()),

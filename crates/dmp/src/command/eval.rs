@@ -5,7 +5,7 @@ mod save;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use serde_json::json;
@@ -76,7 +76,9 @@ fn model(args: &EvalArgs, device: &Device) -> Result<Model> {
         args.sampling.schedule,
         args.sampling.dtype,
         device,
-    )
+    )?
+    .resized(args.sampling.size)
+    .context("--size")
 }
 
 /// So few images hardly determine a covariance of 128 features.
@@ -108,6 +110,7 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
     if args.json {
         let object = json!({
             "metric": METRIC,
+            "resized_to": args.sampling.size.map(|_| "28x28, bicubic"),
             "reference": args.reference,
             "model": args.model,
             "patch": args.patch,

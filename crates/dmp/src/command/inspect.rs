@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
 use dmp_model::checkpoint::{BackboneFile, PatchFile, TensorFile};
-use dmp_model::patch::GateKind;
+use dmp_model::patch::{GateKind, GateSharing};
 
 use crate::gate_view::{self, GateView};
 use crate::models::{open_backbone, open_patch, patch_path};
@@ -121,38 +121,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
         say(format_args!("{object:#}"))?;
         return Ok(());
     }
-    let method = match config.gate {
-        GateKind::None => "prompt tuning".to_owned(),
-        gate => format!("dmp, {gate:?} gate").to_lowercase(),
-    };
-    let table = facts([
-        ("kind", "patch".to_owned()),
-        ("method", method),
-        ("position", format!("{:?}", config.position).to_lowercase()),
-        (
-            "gate looks at",
-            match config.gate {
-                GateKind::Linear => format!("{:?}", config.gate_input).to_lowercase(),
-                GateKind::Uniform | GateKind::None => "nothing".to_owned(),
-            },
-        ),
-        (
-            "prompts a block",
-            format!(
-                "{}, of which {} are selected",
-                config.num_prompts,
-                config.k()
-            ),
-        ),
-        (
-            "width, blocks",
-            format!("{}, {}", config.hidden_size, config.depth),
-        ),
-        ("added parameters", config.added_params().to_string()),
-        ("noise schedule", file.metadata.schedule.to_string()),
-        ("made on", file.metadata.date.clone()),
-        ("backbone", file.metadata.base_sha256.clone()),
-    ]);
+    let table = facts(described(file));
     say(table.to_string().trim_end())?;
     match view {
         Some(view) => say(format_args!("\n{}", view.table().to_string().trim_end()))?,
@@ -162,6 +131,54 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a patch is, a row each; what is as in the paper is left out where the paper has no word for it.
+fn described(file: &PatchFile) -> Vec<(&'static str, String)> {
+    let config = file.patch.config();
+    let lower = |text: String| text.to_lowercase();
+    let method = match config.gate {
+        GateKind::None => "prompt tuning".to_owned(),
+        gate => format!("dmp, {gate:?} gate"),
+    };
+    let looks_at = if config.gate.learns() {
+        format!("{:?}", config.gate_input)
+    } else {
+        "nothing".to_owned()
+    };
+    let mut rows = vec![
+        ("kind", "patch".to_owned()),
+        ("method", lower(method)),
+        ("position", lower(format!("{:?}", config.position))),
+        ("gate looks at", lower(looks_at)),
+    ];
+    if config.gate_sharing == GateSharing::PerBlock {
+        rows.push(("gates", "one a block".to_owned()));
+    }
+    if config.temperature != 1.0 {
+        rows.push(("temperature", config.temperature.to_string()));
+    }
+    let selected = format!(
+        "{}, of which {} are selected",
+        config.num_prompts,
+        config.k()
+    );
+    rows.push(("prompts a block", selected));
+    if config.prompt_rank > 0 {
+        rows.push(("rank", config.prompt_rank.to_string()));
+    }
+    if let Some([high, wide]) = config.grid {
+        rows.push(("grid of prompts", format!("{high}x{wide}")));
+    }
+    let size = format!("{}, {}", config.hidden_size, config.depth);
+    rows.extend([
+        ("width, blocks", size),
+        ("added parameters", config.added_params().to_string()),
+        ("noise schedule", file.metadata.schedule.to_string()),
+        ("made on", file.metadata.date.clone()),
+        ("backbone", file.metadata.base_sha256.clone()),
+    ]);
+    rows
 }
 
 /// What the gate does on the patch's backbone: the one named, or the demo's if the patch is of it.
@@ -184,7 +201,7 @@ fn view(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<Option<
     ))
 }
 
-fn facts<const N: usize>(rows: [(&str, String); N]) -> Table {
+fn facts<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> Table {
     rows.into_iter().fold(
         Table::new([Column::text("what"), Column::text("value")]),
         |table, (name, value)| table.row([name.to_owned(), value]),

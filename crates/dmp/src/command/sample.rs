@@ -51,7 +51,9 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         args.sampling.schedule,
         args.sampling.dtype,
         device,
-    )?;
+    )?
+    .resized(args.sampling.size)
+    .context("--size")?;
     let layout = model.layout();
     anyhow::ensure!(
         matches!(layout.channels, 1 | 3),

@@ -5,6 +5,8 @@ use anyhow::Result;
 use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::frechet::frechet_distance;
 use dmp_math::moments::{Gaussian, Moments};
+use dmp_math::resample::{Filter, resize_bytes};
+use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::features::FashionCnn;
 use dmp_model::host;
 use serde::{Deserialize, Serialize};
@@ -39,7 +41,7 @@ pub fn score(
     mut each: impl FnMut(&SampledBatch),
 ) -> Result<Score> {
     let reference = demo::statistics(split)?;
-    let mut scorer = Scorer::new(device)?;
+    let mut scorer = Scorer::new(model.layout(), device)?;
     let bar = progress_bar(sampling.count as u64, 0, "images").with_prefix(name);
     for batch in Sampling::new(model, sampling, device)? {
         let batch = batch?;
@@ -56,13 +58,19 @@ struct Scorer {
     network: FashionCnn,
     moments: Moments,
     recognised: usize,
+    images: ImageLayout,
     device: Device,
 }
 
 impl Scorer {
-    /// With the embedded network, on `device`.
-    fn new(device: &Device) -> Result<Self> {
+    /// With the embedded network, on `device`, for images of this layout.
+    fn new(images: ImageLayout, device: &Device) -> Result<Self> {
+        anyhow::ensure!(
+            images.channels == 1,
+            "the {METRIC} is of grey images; this model makes others"
+        );
         Ok(Self {
+            images,
             network: demo::features(device)?,
             moments: Moments::new(FashionCnn::FEATURES),
             recognised: 0,
@@ -70,14 +78,22 @@ impl Scorer {
         })
     }
 
-    /// Adds a batch of 28×28 grey images.
+    /// Adds a batch of grey images; those of another size than 28×28 are resized.
     fn push(&mut self, batch: &SampledBatch) -> Result<()> {
-        let shape = [batch.labels.len(), 1, demo::SHAPE.height, demo::SHAPE.width];
-        anyhow::ensure!(
-            batch.pixels.len() == shape.iter().product::<usize>(),
-            "the {METRIC} is of grey images of 28x28; this model makes others"
+        let (size, side) = (
+            [self.images.height, self.images.width],
+            [demo::SHAPE.height, demo::SHAPE.width],
         );
-        let values: Vec<f32> = batch.pixels.iter().map(|&pixel| to_unit(pixel)).collect();
+        let shape = [batch.labels.len(), 1, side[0], side[1]];
+        let images = batch.pixels.chunks(self.images.len());
+        let values: Vec<f32> = if size == side {
+            batch.pixels.iter().map(|&pixel| to_unit(pixel)).collect()
+        } else {
+            images
+                .flat_map(|image| resize_bytes(image, size, side, Filter::Bicubic))
+                .map(to_unit)
+                .collect()
+        };
         let output = self.network.forward(Tensor::from_data(
             TensorData::new(values, shape),
             &self.device,

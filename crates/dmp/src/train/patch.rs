@@ -177,7 +177,7 @@ impl PatchTrainee {
         // The masks of a uniform gate have balance terms, and no gradient.
         let weighted = balance
             .and_then(|balance| balance.weighted)
-            .filter(|_| model.patch().gate().is_some());
+            .filter(|_| model.patch().config().gate.learns());
         Part {
             record,
             gradients: weighted

@@ -5,6 +5,7 @@ mod computing;
 mod demo;
 mod devices;
 mod eval;
+mod forms;
 mod harness;
 mod loss;
 mod refusals;

@@ -17,6 +17,7 @@ use crate::train::{
     BackboneSettings, Decay, LoopArgs, PatchSettings, Session, train_backbone, train_patch,
 };
 
+mod gate;
 mod patch;
 mod whole;
 
@@ -93,7 +94,12 @@ impl TrainArgs {
         if let Some(flag) = foreign {
             bail!("{flag} is of {of}, not of this training; leave it out");
         }
-        if let Some(reason) = self.patch.alike(self.method) {
+        let reasons = [
+            self.patch.alike(self.method),
+            self.patch.grid_in_vain(),
+            self.patch.gate.hidden_in_vain(),
+        ];
+        if let Some(reason) = reasons.into_iter().flatten().next() {
             bail!("{reason}");
         }
         match self.patch.gate.load_in_vain() {
@@ -119,7 +125,7 @@ impl TrainArgs {
             batch: self.training.batch,
             prompt_rate: self.patch.prompt_rate(),
             gate_rate: self.patch.gate_rate(),
-            gate_after: self.patch.gate_after(),
+            gate_after: self.patch.gate.after(),
             warmup: self.warmup,
             decay: self.decay,
             ema_decay: self.ema_decay.unwrap_or(0.0),
@@ -129,9 +135,9 @@ impl TrainArgs {
             schedule,
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps,
-            gate_noise: self.patch.gate_noise(),
+            gate_noise: self.patch.gate.noise(),
             dtype: self.patch.dtype(),
-            balance: self.patch.balance(),
+            balance: self.patch.gate.balance_loss(),
             patch,
         }
     }

@@ -2,11 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use dmp_model::denoiser::Backbone;
-use dmp_model::patch::{
-    BalanceForm, BalanceLoss, GateInput, GateKind, Init, PatchConfig, Position,
-};
+use dmp_model::patch::{GateKind, Init, PatchConfig, Position};
 
 use super::MethodName;
+use super::gate::GateArgs;
 use crate::compute::Dtype;
 use crate::flags::{self, first_given};
 
@@ -18,22 +17,8 @@ enum PositionName {
     Prepend,
     /// Each prompt covers all tokens, and their weighted sum is added
     Mix,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum GateName {
-    /// Linear map of the gate's input and the block
-    Linear,
-    /// Every prompt 1/N
-    Uniform,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum GateInputName {
-    /// Timestep and label
-    Conditioning,
-    /// Timestep alone
-    Timestep,
+    /// Some prompts are extra tokens, the others are added one to a token
+    Both,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,46 +47,22 @@ pub(super) struct PatchArgs {
     /// Number type of the frozen backbone's products; the patch, its gradients and all sums are f32 [default: f32]
     #[arg(long, value_enum)]
     dtype: Option<Dtype>,
-    /// Prompts a block [default: one a token; 8 with --position mix]
+    /// Prompts a block; with --position both, those that are extra tokens [default: one a token; 8 with --position mix or
+    /// both]
     #[arg(long)]
     prompts: Option<usize>,
+    /// Rank of a block's prompts, as a product of two smaller matrices [default: they are whole]
+    #[arg(long, value_parser = flags::count)]
+    prompt_rank: Option<usize>,
+    /// Rows and columns of the grid that prompts lie on, as in 4x4; they are interpolated to the tokens [default: the
+    /// backbone's own]
+    #[arg(long, value_parser = flags::grid)]
+    prompt_grid: Option<[usize; 2]>,
     /// Blocks patched, from the first [default: all]
     #[arg(long)]
     depth: Option<usize>,
     #[command(flatten, next_help_heading = "Of --method dmp")]
     pub(super) gate: GateArgs,
-}
-
-/// How prompts are mixed.
-#[derive(Debug, Args)]
-pub(super) struct GateArgs {
-    /// AdamW's learning rate for gate and noise weights [default: 1e-3; 1e-4 with --position mix]
-    #[arg(long, value_parser = flags::non_negative)]
-    gate_rate: Option<f64>,
-    /// Steps before the gate begins to learn: what it weighs is there by then [default: 0]
-    #[arg(long)]
-    gate_after: Option<u64>,
-    /// What makes the mask [default: linear]
-    #[arg(long, value_enum)]
-    gate: Option<GateName>,
-    /// What the gate looks at [default: conditioning]
-    #[arg(long, value_enum)]
-    gate_input: Option<GateInputName>,
-    /// Random noise on the gate's logits in training; without it there is no load term [default: true]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
-    gate_noise: Option<bool>,
-    /// Share of prompts a gate may select [default: 1]
-    #[arg(long)]
-    top_k: Option<f64>,
-    /// Balance loss: shazeer or reference [default: shazeer]
-    #[arg(long)]
-    balance: Option<BalanceForm>,
-    /// Weight of the balance loss's importance term [default: 0.01]
-    #[arg(long, value_parser = flags::non_negative)]
-    importance: Option<f64>,
-    /// Weight of the balance loss's load term, of a noisy gate with --top-k below 1 [default: 0.01]
-    #[arg(long, value_parser = flags::non_negative)]
-    load: Option<f64>,
 }
 
 impl PatchArgs {
@@ -120,28 +81,7 @@ impl PatchArgs {
     }
 
     pub(super) fn gate_rate(&self) -> f64 {
-        let default = if self.mixes() { 1e-4 } else { 1e-3 };
-        self.gate.gate_rate.unwrap_or(default)
-    }
-
-    pub(super) fn gate_after(&self) -> u64 {
-        self.gate.gate_after.unwrap_or(0)
-    }
-
-    pub(super) fn gate_noise(&self) -> bool {
-        self.gate.gate_noise.unwrap_or(true)
-    }
-
-    pub(super) fn balance(&self) -> BalanceLoss {
-        BalanceLoss {
-            form: self.gate.balance.unwrap_or(BalanceForm::Shazeer),
-            importance: self.gate.importance.unwrap_or(0.01),
-            // Where every prompt is selected, or no noise selects, there is no such term.
-            load: match self.gate.idle_load() {
-                Some(_) => 0.0,
-                None => self.gate.load.unwrap_or(0.01),
-            },
-        }
+        self.gate.rate(if self.mixes() { 1e-4 } else { 1e-3 })
     }
 
     /// The patch asked for, on this backbone.
@@ -150,23 +90,27 @@ impl PatchArgs {
             None | Some(PositionName::Add) => Position::Add,
             Some(PositionName::Prepend) => Position::Prepend,
             Some(PositionName::Mix) => Position::Mix,
+            Some(PositionName::Both) => Position::Both,
         };
-        let (prompts, prompt_tokens) = match position {
-            Position::Add | Position::Prepend => (backbone.num_tokens(), 1),
-            Position::Mix => (8, backbone.num_tokens()),
+        let grid = self.prompt_grid.unwrap_or(backbone.token_grid());
+        let on_grid = grid[0] * grid[1];
+        let (num_prompts, prompt_tokens) = match position {
+            Position::Add | Position::Prepend => (self.prompts.unwrap_or(on_grid), 1),
+            Position::Mix => (self.prompts.unwrap_or(8), on_grid),
+            Position::Both => (on_grid + self.prompts.unwrap_or(8), 1),
+        };
+        let gate = match method {
+            MethodName::PromptTuning => GateKind::None,
+            _ => self.gate.kind(),
         };
         PatchConfig {
             position,
-            gate: match (method, self.gate.gate) {
-                (MethodName::PromptTuning, _) => GateKind::None,
-                (_, None | Some(GateName::Linear)) => GateKind::Linear,
-                (_, Some(GateName::Uniform)) => GateKind::Uniform,
-            },
-            gate_input: match self.gate.gate_input {
-                None | Some(GateInputName::Conditioning) => GateInput::Conditioning,
-                Some(GateInputName::Timestep) => GateInput::Timestep,
-            },
-            top_k: self.gate.top_k.unwrap_or(1.0),
+            gate,
+            gate_hidden: self.gate.hidden(gate, backbone.hidden_size()),
+            gate_sharing: self.gate.sharing(),
+            gate_input: self.gate.input(),
+            temperature: self.gate.temperature(),
+            top_k: self.gate.top_k(),
             init: match self.init {
                 // Prompts of a mixture that start alike under an equal gate would stay alike.
                 None if position == Position::Mix => Init::Gate,
@@ -174,16 +118,28 @@ impl PatchArgs {
                 Some(InitName::Random) => Init::Random,
                 Some(InitName::Gate) => Init::Gate,
             },
-            num_prompts: self.prompts.unwrap_or(prompts),
+            num_prompts,
             prompt_tokens,
+            prompt_rank: self.prompt_rank.unwrap_or(0),
+            grid: match position {
+                Position::Both => Some(grid),
+                Position::Add | Position::Mix | Position::Prepend => self.prompt_grid,
+            },
             hidden_size: backbone.hidden_size(),
             depth: self.depth.unwrap_or(backbone.depth()),
         }
     }
 
+    /// Why a grid would mean nothing, if it would.
+    pub(super) fn grid_in_vain(&self) -> Option<&'static str> {
+        (self.prompt_grid.is_some() && self.position == Some(PositionName::Prepend)).then_some(
+            "--prompt-grid is where prompts lie that are added, and --position prepend adds none; leave it out",
+        )
+    }
+
     /// Why prompts would stay alike, or a gate that there is not would be made random.
     pub(super) fn alike(&self, method: MethodName) -> Option<&'static str> {
-        let learns = method == MethodName::Dmp && self.gate.gate != Some(GateName::Uniform);
+        let learns = method == MethodName::Dmp && self.gate.kind().learns();
         let (mix, init) = (self.mixes(), self.init);
         match init {
             Some(InitName::Gate) if !learns => {
@@ -207,53 +163,12 @@ impl PatchArgs {
             ("--position", self.position.is_some()),
             ("--init", self.init.is_some()),
             ("--prompts", self.prompts.is_some()),
+            ("--prompt-rank", self.prompt_rank.is_some()),
+            ("--prompt-grid", self.prompt_grid.is_some()),
             ("--depth", self.depth.is_some()),
             ("--dtype", self.dtype.is_some()),
         ])
         .or(self.gate.first_given())
-    }
-}
-
-impl GateArgs {
-    /// The first of these flags that was given.
-    pub(super) fn first_given(&self) -> Option<&'static str> {
-        first_given(&[("--gate", self.gate.is_some())]).or(self.first_of_learning())
-    }
-
-    /// The first given of those that mean nothing to a uniform gate, which looks at nothing and learns nothing.
-    pub(super) fn idle(&self) -> Option<&'static str> {
-        self.first_of_learning()
-            .filter(|_| self.gate == Some(GateName::Uniform))
-    }
-
-    /// Why there is no load term, if there is none: it is the probability to be among the k largest under the noise.
-    fn idle_load(&self) -> Option<&'static str> {
-        if self.gate_noise == Some(false) {
-            Some("--gate-noise is false")
-        } else if self.top_k.is_none_or(|share| share >= 1.0) {
-            Some("without --top-k below 1 every prompt is selected")
-        } else {
-            None
-        }
-    }
-
-    /// Why the load term that is asked for is not there.
-    pub(super) fn load_in_vain(&self) -> Option<&'static str> {
-        self.idle_load()
-            .filter(|_| self.load.is_some_and(|weight| weight > 0.0))
-    }
-
-    fn first_of_learning(&self) -> Option<&'static str> {
-        first_given(&[
-            ("--gate-rate", self.gate_rate.is_some()),
-            ("--gate-after", self.gate_after.is_some()),
-            ("--gate-input", self.gate_input.is_some()),
-            ("--gate-noise", self.gate_noise.is_some()),
-            ("--top-k", self.top_k.is_some()),
-            ("--balance", self.balance.is_some()),
-            ("--importance", self.importance.is_some()),
-            ("--load", self.load.is_some()),
-        ])
     }
 }
 
@@ -286,7 +201,7 @@ mod tests {
     /// A flag that is not in a list would be accepted, and do nothing, where it has no meaning.
     #[test]
     fn every_flag_is_in_a_list() {
-        let source = include_str!("patch.rs");
+        let source = concat!(include_str!("patch.rs"), include_str!("gate.rs"));
         for arg in PatchArgs::augment_args(clap::Command::new("")).get_arguments() {
             let flag = arg.get_long().unwrap();
             assert!(source.contains(&format!("(\"--{flag}\", self.")), "{flag}");

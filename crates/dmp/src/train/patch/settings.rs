@@ -4,7 +4,7 @@ use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
 use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
-use dmp_model::patch::{BalanceLoss, GateKind, PatchConfig};
+use dmp_model::patch::{BalanceLoss, PatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::Dtype;
@@ -88,7 +88,7 @@ impl PatchSettings {
             flip: self.flip,
             label_dropout: null_label.map(|null| (self.label_dropout, null)),
             labelled: num_classes > 1,
-            gate: (self.patch.gate == GateKind::Linear && self.gate_noise)
+            gate: (self.patch.gate.learns() && self.gate_noise)
                 .then_some((self.patch.depth, self.patch.num_prompts)),
         }
     }

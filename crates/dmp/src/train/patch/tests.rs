@@ -5,9 +5,7 @@ use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::{StoredType, backbone_bytes, load_backbone};
 use dmp_model::host;
-use dmp_model::patch::{
-    BalanceForm, BalanceLoss, GateInput, GateKind, Init, PatchConfig, Position,
-};
+use dmp_model::patch::{BalanceForm, BalanceLoss, GateKind, Init, LearnedGate, PatchConfig};
 
 use super::*;
 use crate::compute::Dtype;
@@ -43,15 +41,10 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
             load: 0.25,
         },
         patch: PatchConfig {
-            position: Position::Add,
             gate,
-            gate_input: GateInput::Conditioning,
             top_k: 0.5,
             init: Init::Random,
-            num_prompts: 4,
-            prompt_tokens: 1,
-            hidden_size: 8,
-            depth: 2,
+            ..PatchConfig::paper(4, 8, 2)
         },
     }
 }
@@ -115,8 +108,8 @@ fn a_gate_stays_as_it_is_until_its_turn() {
     let (mut trainee, batch) = begun(&settings);
     let weights = |trainee: &PatchTrainee| {
         let patch = trainee.model.patch();
-        let gate = host::values(patch.gate().unwrap().weight());
-        (host::values(patch.prompts()[0].val()), gate)
+        let gate = host::values(patch.gate().and_then(LearnedGate::linear).unwrap().weight());
+        (host::values(patch.prompts_of(0).unwrap()), gate)
     };
     let (prompts, gate) = weights(&trainee);
     trainee.step(0, &batch).unwrap();

@@ -14,6 +14,7 @@
 //! | [`features`] | networks whose features a distance is measured in | `checkpoint` |
 //! | [`init`], [`host`] | initial values; values back on the host | none |
 
+pub mod baked;
 pub mod checkpoint;
 pub mod denoiser;
 pub mod dit;

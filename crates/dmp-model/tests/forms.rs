@@ -9,6 +9,7 @@ use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
 use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
+use dmp_model::baked::Baked;
 use dmp_model::checkpoint::{PatchMetadata, TensorFile, collect, load_patch, patch_bytes};
 use dmp_model::denoiser::{Backbone, Denoiser};
 use dmp_model::host;
@@ -294,4 +295,45 @@ fn a_patched_backbone_takes_images_of_other_sizes() {
             "{error}"
         );
     }
+}
+
+/// Baked for the steps of a sampler, every form whose gate sees no labels is what it was there, at other sizes too.
+#[test]
+fn a_baked_patch_is_the_patch_at_its_steps() {
+    let device = Device::flex();
+    let steps = [999, 500, 0];
+    for config in forms() {
+        let config = PatchConfig {
+            gate_input: GateInput::Timestep,
+            ..config
+        };
+        let patched = Patched::new(backbone(&device), random(&config, 2, &device)).unwrap();
+        let baked = Baked::new(backbone(&device), patched.bake(&steps).unwrap()).unwrap();
+        assert_eq!(baked.timesteps(), steps);
+        let close = |found: &[f32], wanted: &[f32]| {
+            for (a, b) in found.iter().zip(wanted) {
+                assert!(
+                    (a - b).abs() < 1e-5 * (1.0 + b.abs()),
+                    "{config:?}: {a}, {b}"
+                );
+            }
+        };
+        close(&predict(&baked, &device), &predict(&patched, &device));
+        let size = [12, 6];
+        let patched = patched.map_backbone(|model| model.resized(size)).unwrap();
+        let baked = baked.map_backbone(|model| model.resized(size)).unwrap();
+        let x = Tensor::ones([2, 1, 12, 6], &device);
+        let at =
+            |model: &dyn Denoiser| host::values(model.predict(x.clone(), &[500, 999], &[0, 2]));
+        close(&at(&baked), &at(&patched));
+    }
+    let labelled = Patched::new(
+        backbone(&device),
+        random(&gated(GateKind::Linear), 2, &device),
+    );
+    let error = labelled.unwrap().bake(&steps).unwrap_err();
+    assert!(
+        error.to_string().contains("--gate-input timestep"),
+        "{error}"
+    );
 }

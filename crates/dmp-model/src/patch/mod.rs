@@ -2,8 +2,10 @@
 //! level (Diffusion Model Patching, arXiv 2405.17825). A patch knows no backbone: it needs a token
 //! width, a number of tokens and a [`Conditioning`].
 
+mod baked;
 mod balance;
 mod config;
+mod contribution;
 mod gate;
 mod prompts;
 mod router;
@@ -12,8 +14,10 @@ mod select;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
+pub use baked::{BakedHook, BakedSteps, LabelledGate};
 pub use balance::{BalanceForm, BalanceLoss, BalanceTerms, cv_squared};
 pub use config::{GateInput, GateKind, GateSharing, Init, PatchConfig, PatchConfigError, Position};
+use contribution::Contribution;
 pub use gate::{Affine, AttentionGate, Gate, LearnedGate, MlpGate, NOISE_FLOOR};
 pub use prompts::{BlockPrompts, Factors};
 pub use router::{GateNoise, Router, Routing};
@@ -123,6 +127,19 @@ impl Patch {
                     .unwrap_or_else(|| router.ones(conditioning))
             })
             .collect()
+    }
+
+    /// What the prompts come to for these conditionings in every patched block, without training noise: rows `[B, K + T, D]`,
+    /// the K extra tokens first.
+    pub(super) fn contributions(&self, conditioning: &Conditioning) -> Vec<Tensor<3>> {
+        let mut router = Router::new(self, None);
+        let rows = (0..self.config.depth).filter_map(|block| {
+            let mask = router
+                .mask(block, conditioning)
+                .unwrap_or_else(|| router.ones(conditioning));
+            Contribution::new(&self.config, self.prompts_of(block)?, Some(mask)).rows()
+        });
+        rows.collect()
     }
 
     /// What the gate does for these conditionings in every patched block; noisy with `noise`, as in training.

@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 
 use super::Patch;
 use super::config::{GateKind, Position};
+use super::contribution::{Contribution, without_first};
 use super::gate::noise_std;
 use super::select::{prob_in_top_k, top_k_softmax};
 use crate::denoiser::{BlockHook, Conditioning};
@@ -110,24 +111,6 @@ impl<'a> Router<'a> {
             &conditioning.timestep.device(),
         )
     }
-
-    /// What lies on the prompts' grid, `[B, base, D]`, on that of the tokens.
-    fn onto_tokens(&self, on_grid: Tensor<3>) -> Tensor<3> {
-        match self.spread {
-            Some(spread) => spread.clone().unsqueeze::<3>().matmul(on_grid),
-            None => on_grid,
-        }
-    }
-
-    /// `x + m ⊙ P`: mask `[B, N]`, prompts `[N, D]`.
-    fn added(&self, tokens: Tensor<3>, mask: Option<Tensor<2>>, prompts: Tensor<2>) -> Tensor<3> {
-        match mask {
-            Some(mask) if self.spread.is_none() && fused::available(&tokens.device()) => {
-                fused::prompt_add(tokens, mask, prompts)
-            }
-            mask => tokens + self.onto_tokens(masked(prompts, mask)),
-        }
-    }
 }
 
 impl BlockHook for Router<'_> {
@@ -141,32 +124,17 @@ impl BlockHook for Router<'_> {
             return tokens;
         };
         let mask = self.mask(block, conditioning);
-        let config = &self.patch.config;
-        let [_, _, width] = tokens.dims();
-        match config.position {
-            Position::Add => self.added(tokens, mask, prompts),
-            Position::Mix => {
-                let mask = mask.unwrap_or_else(|| self.ones(conditioning));
-                let batch = mask.dims()[0];
-                let mixed = mask.matmul(prompts);
-                tokens + self.onto_tokens(mixed.reshape([batch, config.prompt_tokens, width]))
+        match (self.patch.config.position, mask) {
+            (Position::Add, Some(mask))
+                if self.spread.is_none() && fused::available(&tokens.device()) =>
+            {
+                fused::prompt_add(tokens, mask, prompts)
             }
-            Position::Prepend | Position::Both => {
-                let (first, others) = (config.prepended(), config.num_prompts - config.prepended());
-                let of_mask = |from, count| mask.clone().map(|mask| mask.narrow(1, from, count));
-                let extra = masked(prompts.clone().narrow(0, 0, first), of_mask(0, first));
-                let mut image = if block == 0 {
-                    tokens
-                } else {
-                    without_first(tokens, first)
-                };
-                if others > 0 {
-                    let prompts = prompts.narrow(0, first, others);
-                    image = self.added(image, of_mask(first, others), prompts);
-                }
-                let batch = image.dims()[0];
-                Tensor::cat(vec![extra.expand([batch, first, width]), image], 1)
-            }
+            (_, mask) => Contribution::new(&self.patch.config, prompts, mask).apply(
+                tokens,
+                block,
+                self.spread,
+            ),
         }
     }
 
@@ -175,20 +143,5 @@ impl BlockHook for Router<'_> {
             0 => tokens,
             extra => without_first(tokens, extra),
         }
-    }
-}
-
-/// Tokens `[B, N, D]` without the first `count`.
-fn without_first(tokens: Tensor<3>, count: usize) -> Tensor<3> {
-    let length = tokens.dims()[1];
-    tokens.narrow(1, count, length - count)
-}
-
-/// `m ⊙ P`: mask `[B, N]` and prompts `[N, D]` → `[B, N, D]`, or the prompts alone `[1, N, D]`.
-fn masked(prompts: Tensor<2>, mask: Option<Tensor<2>>) -> Tensor<3> {
-    let prompts = prompts.unsqueeze::<3>();
-    match mask {
-        Some(mask) => mask.unsqueeze_dim::<3>(2) * prompts,
-        None => prompts,
     }
 }

@@ -202,6 +202,11 @@ impl PatchConfig {
         }
     }
 
+    /// Whether the mask of a timestep depends on the label.
+    pub fn sees_labels(&self) -> bool {
+        self.gate.learns() && self.gate_input != GateInput::Timestep
+    }
+
     /// Values of a prompt: its tokens' vectors, one after the other.
     pub fn prompt_size(&self) -> usize {
         self.prompt_tokens * self.hidden_size

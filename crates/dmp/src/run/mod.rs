@@ -13,6 +13,6 @@ pub use batch::{DrawPlan, HostBatch, Prefetch};
 pub use directory::{RunDir, RunDirError, RunLock};
 pub use interrupt::{Interrupt, Interrupted};
 pub use looping::{RunPlan, Trainee, run};
-pub use progress::{progress_bar, spinner};
+pub use progress::progress_bar;
 pub use stats::{Line, StepRecord, Window};
 pub use workers::Workers;

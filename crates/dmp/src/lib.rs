@@ -12,6 +12,7 @@ pub mod device;
 pub mod evaluate;
 pub mod flags;
 pub mod gate_view;
+pub mod memory;
 pub mod models;
 pub mod npz;
 pub mod output;

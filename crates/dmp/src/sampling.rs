@@ -179,8 +179,9 @@ impl<'a> Sampling<'a> {
         if let Some(class) = args.class {
             anyhow::ensure!(
                 class < model.num_classes,
-                "--class {class}: the model has {} classes, numbered from 0",
-                model.num_classes
+                "--class {class}: the model has {} classes; give a number from 0 to {}",
+                model.num_classes,
+                model.num_classes - 1
             );
         }
         if args.guidance != 1.0 {

@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use clap::Args;
 use dmp_model::denoiser::{Denoiser, ImageLayout};
 
+use crate::memory::ensure_fits;
 use crate::models::Model;
 use crate::npz::Npz;
 use crate::output::{check_target_of, say, write_atomic};
@@ -74,6 +75,12 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         args.grid.is_none() || args.grid != args.npz,
         "--grid and --npz name the same file; give two"
     );
+    if args.grid.is_some() || args.npz.is_some() {
+        // All of them, and the file that is made of them.
+        let pixels = 2 * count as u128 * layout.len() as u128;
+        let mend = "give a smaller --count, or --out FOLDER, which holds one image at a time";
+        ensure_fits(&format!("--count {count}"), pixels, mend)?;
+    }
     let mut older = 0;
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder).with_context(|| {

@@ -28,3 +28,4 @@ pub mod patch;
 pub mod patched;
 pub mod sampler;
 pub mod train;
+pub mod vae;

@@ -1,6 +1,7 @@
 //! Tensors on disk: safetensors files, strict loading, fingerprints, and the backbone's and the patch's formats.
 
 mod backbone;
+mod diffusers;
 mod file;
 mod infer;
 mod module;
@@ -9,6 +10,7 @@ mod schedule;
 pub mod torch;
 
 pub use backbone::{BackboneFile, backbone_bytes, describes_itself, load_backbone};
+pub use diffusers::{DiffusersDit, DiffusersError, from_diffusers};
 pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint, hex};
 pub use infer::{Hints, InferError};
 pub use module::{Mismatch, apply, collect, hash_values};
@@ -59,6 +61,12 @@ pub enum CheckpointError {
     /// The sizes are neither described nor to be read off.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// A diffusers folder that holds no DiT, or not a whole one.
+    #[error(transparent)]
+    Diffusers(#[from] DiffusersError),
+    /// The autoencoder cannot be built.
+    #[error(transparent)]
+    Vae(#[from] crate::vae::VaeConfigError),
     /// The patch does not fit the backbone.
     #[error(transparent)]
     Patch(#[from] crate::patch::PatchConfigError),
@@ -85,7 +93,7 @@ fn check_size(described: usize, tensors: &Tensors) -> Result<(), CheckpointError
 }
 
 /// Refuses infinities and what is no number: a model with one in it computes nothing else.
-fn check_finite(tensors: &Tensors) -> Result<(), CheckpointError> {
+pub(crate) fn check_finite(tensors: &Tensors) -> Result<(), CheckpointError> {
     for (name, tensor) in tensors {
         if let Some(&value) = tensor.values.iter().find(|value| !value.is_finite()) {
             return Err(CheckpointError::NotFinite {

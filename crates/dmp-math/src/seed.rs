@@ -36,6 +36,8 @@ pub enum Purpose {
     Label = 8,
     /// 9: random subsets and bootstrap draws of evaluation; index = draw.
     Subset = 9,
+    /// 10: the draw of a latent from what an autoencoder says of a training image; index = image drawn.
+    Latent = 10,
 }
 
 /// Last 8 bytes of every key, so that other uses of ChaCha with the same seed cannot collide.

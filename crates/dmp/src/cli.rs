@@ -3,6 +3,7 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::bench::BenchArgs;
+use crate::command::cache::CacheArgs;
 use crate::command::demo::DemoArgs;
 use crate::command::eval::EvalArgs;
 use crate::command::inspect::InspectArgs;
@@ -61,4 +62,6 @@ pub enum Command {
     Bench(BenchArgs),
     /// Train a backbone from scratch
     Pretrain(PretrainArgs),
+    /// Encode a folder of images into latents
+    Cache(CacheArgs),
 }

@@ -61,5 +61,6 @@ fn act(command: &Command, device: &Device) -> anyhow::Result<()> {
         Command::Inspect(args) => command::inspect::inspect(args, device),
         Command::Bench(args) => command::bench::bench(args, device),
         Command::Pretrain(args) => command::pretrain::pretrain(args, device),
+        Command::Cache(args) => command::cache::cache(args, device),
     }
 }

@@ -1,5 +1,7 @@
 //! Opening what a user names: a backbone, a patch, the two together.
 
+mod diffusers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +15,16 @@ use dmp_model::checkpoint::{
 use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::dit::{Dit, DitConfig};
 use dmp_model::patched::Patched;
+use dmp_model::vae::Vae;
+
+pub use diffusers::{VaeFile, open_vae};
 
 use crate::compute::Dtype;
 use crate::data::{Dataset, demo};
 
 /// Opens a backbone: `demo`, a `.safetensors` file or a PyTorch checkpoint (with its sizes in its metadata or in
-/// its shapes; a `config.json` beside it gives what those do not say), or a folder (a run directory) with
-/// `backbone.safetensors` in it.
+/// its shapes; a `config.json` beside it gives what those do not say), a folder (a run directory) with
+/// `backbone.safetensors` in it, or one that diffusers wrote.
 pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     if name == "demo" {
         return Ok(load_backbone(
@@ -29,6 +34,9 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
         )?);
     }
     let path = Path::new(name);
+    if diffusers::is_one(path) {
+        return diffusers::open(path, device).with_context(|| format!("model {name}"));
+    }
     let path = if path.is_dir() {
         path.join("backbone.safetensors")
     } else {
@@ -37,7 +45,7 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     let shown = path.display().to_string();
     let bytes = fs::read(&path).with_context(|| {
         format!(
-            "model {shown}: cannot be read; give 'demo', a .safetensors or .pt file, or a run directory"
+            "model {shown}: cannot be read; give 'demo', a .safetensors or .pt file, a run directory, or a folder that diffusers wrote"
         )
     })?;
     let file = tensors(bytes).with_context(|| format!("model {shown}"))?;
@@ -130,6 +138,9 @@ pub fn check_data(data: &Dataset, name: &str, layout: ImageLayout, known: usize)
     Ok(())
 }
 
+/// Side of the tiles that larger images are decoded in.
+const TILE: usize = 512;
+
 /// What images are drawn from.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -138,6 +149,8 @@ pub struct Model {
     pub num_classes: usize,
     /// Noise schedule it was trained with.
     pub schedule: BetaSchedule,
+    /// What makes images of the latents it draws.
+    vae: Option<Box<Vae>>,
 }
 
 /// A backbone, alone or with a patch.
@@ -167,6 +180,14 @@ impl Model {
     /// The same for images of another height and width than it was trained with, if one is given.
     pub fn resized(self, size: Option<[usize; 2]>) -> Result<Self> {
         let Some(size) = size else { return Ok(self) };
+        let pixels = self.pixels_a_latent();
+        anyhow::ensure!(
+            size.iter().all(|side| side.is_multiple_of(pixels)),
+            "{}x{}: a latent covers {pixels}x{pixels} pixels; give multiples of {pixels}",
+            size[0],
+            size[1]
+        );
+        let size = size.map(|side| side / pixels);
         let network = match self.network {
             Network::Bare(model) => Network::Bare(Box::new(model.resized(size)?)),
             Network::Patched(model) => {
@@ -176,12 +197,67 @@ impl Model {
         Ok(Self { network, ..self })
     }
 
+    /// The same with an autoencoder that makes images of what it draws: the one in `folder`, or, of a folder that diffusers
+    /// wrote, the one beside the model.
+    pub fn with_vae(self, folder: Option<&Path>, name: &str, device: &Device) -> Result<Self> {
+        let beside = Path::new(name).join("vae");
+        let folder = match folder {
+            Some(folder) => folder,
+            None if beside.is_dir() => &beside,
+            None => return Ok(self),
+        };
+        let VaeFile { vae, .. } = open_vae(folder, device)?;
+        let (drawn, taken) = (self.layout().channels, vae.config().latent_channels);
+        anyhow::ensure!(
+            drawn == taken,
+            "autoencoder {}: makes images of {taken} channels of latents, and the model draws {drawn}; give the model's own",
+            folder.display()
+        );
+        Ok(Self {
+            vae: Some(Box::new(vae)),
+            ..self
+        })
+    }
+
+    /// Pixels that a value it draws covers in each direction.
+    fn pixels_a_latent(&self) -> usize {
+        self.vae
+            .as_ref()
+            .map_or(1, |vae| vae.config().downsampling())
+    }
+
+    /// What the images made of its samples are.
+    pub fn image_layout(&self) -> ImageLayout {
+        let drawn = self.layout();
+        let pixels = self.pixels_a_latent();
+        ImageLayout {
+            channels: (self.vae.as_ref()).map_or(drawn.channels, |vae| vae.config().out_channels),
+            height: pixels * drawn.height,
+            width: pixels * drawn.width,
+        }
+    }
+
+    /// Whether what it draws are latents, which may have any value.
+    pub fn draws_latents(&self) -> bool {
+        self.vae.is_some() || !matches!(self.layout().channels, 1 | 3)
+    }
+
+    /// Images `[B, C, H, W]` of what it has drawn.
+    pub fn images(&self, drawn: Tensor<4>) -> Tensor<4> {
+        let Some(vae) = &self.vae else { return drawn };
+        // One after the other: a decoder's activations are far larger than what it makes.
+        let count = drawn.dims()[0];
+        let one = |index| vae.decode_tiled(drawn.clone().narrow(0, index, 1), TILE);
+        Tensor::cat((0..count).map(one).collect(), 0)
+    }
+
     /// What has been joined already.
     pub fn joined(model: Patched<Dit>, schedule: BetaSchedule) -> Self {
         Self {
             num_classes: model.backbone().config().num_classes,
             schedule,
             network: Network::Patched(Box::new(model)),
+            vae: None,
         }
     }
 
@@ -191,6 +267,7 @@ impl Model {
             num_classes: backbone.model.config().num_classes,
             schedule: schedule_of(backbone.schedule, asked)?,
             network: Network::Bare(Box::new(backbone.model)),
+            vae: None,
         })
     }
 
@@ -208,6 +285,7 @@ impl Model {
             num_classes: backbone.model.config().num_classes,
             schedule: schedule_of(Some(file.metadata.schedule), asked)?,
             network: Network::Patched(Box::new(Patched::new(backbone.model, file.patch)?)),
+            vae: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
@@ -69,6 +70,10 @@ pub struct SamplingArgs {
     #[arg(long, value_parser = flags::grid)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
+    /// Autoencoder that makes images of latents: a folder that diffusers wrote [default: 'vae' in the folder of --model]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae: Option<PathBuf>,
     /// Images drawn at a time, on each core of a CPU
     #[arg(long, default_value_t = 64, value_parser = flags::batch)]
     pub batch: usize,
@@ -95,6 +100,7 @@ impl Default for SamplingArgs {
             guided_channels: Channels::Three,
             class: None,
             size: None,
+            vae: None,
             batch: 64,
             dtype: Dtype::F32,
             schedule: None,
@@ -122,11 +128,35 @@ impl SamplingArgs {
             ),
             ("--class", self.class != default.class),
             ("--size", self.size.is_some()),
+            ("--vae", self.vae.is_some()),
             ("--batch", self.batch != default.batch),
             ("--dtype", self.dtype != default.dtype),
             ("--schedule", self.schedule != default.schedule),
         ])
     }
+}
+
+/// Opens what images are drawn from: the backbone `name`, with the patch in `patch` if one is given, the autoencoder of a model
+/// that draws latents, all for images of the size asked for.
+///
+/// # Errors
+/// What cannot be opened or does not fit, and latents without an autoencoder.
+pub fn open_model(
+    name: &str,
+    patch: Option<&Path>,
+    args: &SamplingArgs,
+    device: &Device,
+) -> Result<Model> {
+    let model = Model::open(name, patch, args.schedule, args.dtype, device)?
+        .with_vae(args.vae.as_deref(), name, device)?
+        .resized(args.size)
+        .context("--size")?;
+    let channels = model.image_layout().channels;
+    anyhow::ensure!(
+        matches!(channels, 1 | 3),
+        "the model draws latents of {channels} channels; give the autoencoder that makes images of them with --vae"
+    );
+    Ok(model)
 }
 
 /// Some images, in the order of their indices.
@@ -237,7 +267,7 @@ impl Recipe {
             Sampler::Ddpm => Method::Ddpm,
             Sampler::Ddim => Method::Ddim { eta: self.args.eta },
         };
-        let clip = matches!(self.layout.channels, 1 | 3);
+        let clip = !model.draws_latents();
         let request = SampleRequest {
             diffusion: &self.diffusion,
             method,
@@ -261,7 +291,7 @@ impl Recipe {
         let images = images
             .ok_or_else(|| Interrupted("sampling stopped; nothing more was written".to_owned()))?;
         Ok(SampledBatch {
-            pixels: to_pixels(images)?,
+            pixels: to_pixels(model.images(images))?,
             labels,
         })
     }

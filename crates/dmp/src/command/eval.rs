@@ -5,7 +5,7 @@ mod save;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::data::Split;
 use crate::evaluate::{METRIC, score};
 use crate::models::Model;
 use crate::output::say;
-use crate::sampling::SamplingArgs;
+use crate::sampling::{SamplingArgs, open_model};
 use compared::{InceptionArgs, compared};
 
 /// Measure images, or what a model draws, against a reference
@@ -70,15 +70,7 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
 }
 
 fn model(args: &EvalArgs, device: &Device) -> Result<Model> {
-    Model::open(
-        &args.model,
-        args.patch.as_deref(),
-        args.sampling.schedule,
-        args.sampling.dtype,
-        device,
-    )?
-    .resized(args.sampling.size)
-    .context("--size")
+    open_model(&args.model, args.patch.as_deref(), &args.sampling, device)
 }
 
 /// So few images hardly determine a covariance of 128 features.

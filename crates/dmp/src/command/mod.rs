@@ -1,6 +1,7 @@
 //! One module a command; none knows another.
 
 pub mod bench;
+pub mod cache;
 pub mod demo;
 pub mod eval;
 pub mod inspect;

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
-use dmp_model::denoiser::{Denoiser, ImageLayout};
+use dmp_model::denoiser::ImageLayout;
 
 use crate::memory::ensure_fits;
-use crate::models::Model;
 use crate::npz::Npz;
 use crate::output::{check_target_of, say, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
 use crate::run::progress_bar;
-use crate::sampling::{Sampling, SamplingArgs};
+use crate::sampling::{Sampling, SamplingArgs, open_model};
 
 /// Draw images from a model, with or without a patch
 #[derive(Debug, Args)]
@@ -46,21 +45,8 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         args.out.is_some() || args.grid.is_some() || args.npz.is_some(),
         "nowhere to put the images; give --out FOLDER, --grid FILE.png or --npz FILE.npz"
     );
-    let model = Model::open(
-        &args.model,
-        args.patch.as_deref(),
-        args.sampling.schedule,
-        args.sampling.dtype,
-        device,
-    )?
-    .resized(args.sampling.size)
-    .context("--size")?;
-    let layout = model.layout();
-    anyhow::ensure!(
-        matches!(layout.channels, 1 | 3),
-        "the model makes latents of {} channels; images need a VAE, which this version does not have yet",
-        layout.channels
-    );
+    let model = open_model(&args.model, args.patch.as_deref(), &args.sampling, device)?;
+    let layout = model.image_layout();
     // Before hours of sampling: whether there is a place for what comes of them.
     let count = args.sampling.count;
     let shape = [count, layout.channels, layout.height, layout.width];

@@ -1,5 +1,6 @@
-//! Images and labels in memory.
+//! Images, or the latents of images, and labels in memory.
 
+use dmp_math::seed::Stream;
 use dmp_model::checkpoint::hex;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -32,12 +33,12 @@ impl ImageShape {
 pub enum DataError {
     /// Image bytes are no whole number of images.
     #[error(
-        "{bytes} bytes of pixels are not {count} images of {channels}×{height}×{width}; give one label an image",
+        "{values} values are not those of {count} images of {channels}×{height}×{width}; give one label an image",
         channels = shape.channels, height = shape.height, width = shape.width
     )]
     Length {
-        /// Bytes given.
-        bytes: usize,
+        /// Values given.
+        values: usize,
         /// Labels given, so images expected.
         count: usize,
         /// Size of one image.
@@ -85,14 +86,32 @@ pub enum DataError {
     },
 }
 
-/// Images with their classes, held as bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Images with their classes, held as bytes, or what an autoencoder says of them.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    images: Vec<u8>,
+    values: Values,
     labels: Vec<u32>,
     shape: ImageShape,
     num_classes: usize,
     oriented: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Values {
+    /// `[count, channels, height, width]`.
+    Pixels(Vec<u8>),
+    /// Of as many images.
+    Latents(Latents),
+}
+
+/// What an autoencoder says of images: a Gaussian a latent, both `[count, 2, channels, height, width]`: each image as it is,
+/// and mirrored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Latents {
+    /// Means.
+    pub mean: Vec<f32>,
+    /// Standard deviations.
+    pub std: Vec<f32>,
 }
 
 impl Dataset {
@@ -106,9 +125,50 @@ impl Dataset {
         shape: ImageShape,
         num_classes: usize,
     ) -> Result<Self, DataError> {
-        if images.len() != labels.len() * shape.len() {
+        let wanted = labels.len() * shape.len();
+        Self::joined(
+            images.len(),
+            wanted,
+            Values::Pixels(images),
+            labels,
+            shape,
+            num_classes,
+        )
+    }
+
+    /// Joins latents, each image's as it is and mirrored, and labels `[count]`.
+    ///
+    /// # Errors
+    /// When there are not two latents a label, or a label is not below `num_classes`.
+    pub fn of_latents(
+        latents: Latents,
+        labels: Vec<u32>,
+        shape: ImageShape,
+        num_classes: usize,
+    ) -> Result<Self, DataError> {
+        let (found, wanted) = (latents.mean.len(), 2 * labels.len() * shape.len());
+        let found = if latents.std.len() == found { found } else { 0 };
+        Self::joined(
+            found,
+            wanted,
+            Values::Latents(latents),
+            labels,
+            shape,
+            num_classes,
+        )
+    }
+
+    fn joined(
+        found: usize,
+        wanted: usize,
+        values: Values,
+        labels: Vec<u32>,
+        shape: ImageShape,
+        num_classes: usize,
+    ) -> Result<Self, DataError> {
+        if found != wanted {
             return Err(DataError::Length {
-                bytes: images.len(),
+                values: found,
                 count: labels.len(),
                 shape,
             });
@@ -123,7 +183,7 @@ impl Dataset {
             });
         }
         Ok(Self {
-            images,
+            values,
             labels,
             shape,
             num_classes,
@@ -153,7 +213,14 @@ impl Dataset {
         self.labels
             .iter()
             .for_each(|label| hasher.update(label.to_le_bytes()));
-        hasher.update(&self.images);
+        match &self.values {
+            Values::Pixels(pixels) => hasher.update(pixels),
+            Values::Latents(Latents { mean, std }) => {
+                for value in mean.iter().chain(std) {
+                    hasher.update(value.to_le_bytes());
+                }
+            }
+        }
         hex(&hasher.finalize())
     }
 
@@ -182,22 +249,32 @@ impl Dataset {
         &self.labels
     }
 
-    /// Pixels of image `index`, `[channels, height, width]`.
+    /// Pixels of image `index`, `[channels, height, width]`; `None` of latents.
     ///
     /// # Panics
     /// When `index` is not below [`len`](Self::len).
-    pub fn image(&self, index: usize) -> &[u8] {
+    pub fn pixels(&self, index: usize) -> Option<&[u8]> {
         let len = self.shape.len();
-        &self.images[index * len..][..len]
+        match &self.values {
+            Values::Pixels(pixels) => Some(&pixels[index * len..][..len]),
+            Values::Latents(_) => None,
+        }
     }
 
     /// Writes the images `indices`, scaled to [-1, 1] and mirrored left to right where `flips` says so, to
-    /// `out`, `[indices, channels, height, width]`.
+    /// `out`, `[indices, channels, height, width]`. A latent is drawn from its Gaussian with the random stream that
+    /// `stream_of` gives for its place in `indices`.
     ///
     /// # Panics
     /// When `flips` or `out` is not as long as `indices` asks for, or an index is not below
     /// [`len`](Self::len).
-    pub fn fill_batch(&self, indices: &[usize], flips: &[bool], out: &mut [f32]) {
+    pub fn fill_batch(
+        &self,
+        indices: &[usize],
+        flips: &[bool],
+        stream_of: impl Fn(usize) -> Stream,
+        out: &mut [f32],
+    ) {
         assert_eq!(flips.len(), indices.len(), "one flip an image");
         assert_eq!(
             out.len(),
@@ -208,16 +285,37 @@ impl Dataset {
             return;
         }
         let images = out.chunks_exact_mut(self.shape.len());
-        for ((&index, &flip), out) in indices.iter().zip(flips).zip(images) {
-            let rows = self.image(index).chunks_exact(self.shape.width);
-            for (row, out) in rows.zip(out.chunks_exact_mut(self.shape.width)) {
-                for (&pixel, out) in row.iter().zip(out.iter_mut()) {
-                    *out = to_unit(pixel);
+        let wanted = indices.iter().zip(flips).zip(images).enumerate();
+        for (place, ((&index, &flip), out)) in wanted {
+            match &self.values {
+                Values::Pixels(pixels) => {
+                    let pixels = &pixels[index * self.shape.len()..][..self.shape.len()];
+                    scaled(pixels, self.shape.width, flip, out);
                 }
-                if flip {
-                    out.reverse();
+                Values::Latents(latents) => {
+                    let row = 2 * index + usize::from(flip);
+                    let values = row * self.shape.len()..(row + 1) * self.shape.len();
+                    stream_of(place).fill_normal(out);
+                    let mean = &latents.mean[values.clone()];
+                    let gaussian = mean.iter().zip(&latents.std[values]);
+                    for (out, (mean, std)) in out.iter_mut().zip(gaussian) {
+                        *out = mean + std * *out;
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Writes pixels, scaled, row by row; each row from its end where they are to be mirrored.
+fn scaled(pixels: &[u8], width: usize, flip: bool, out: &mut [f32]) {
+    let rows = pixels.chunks_exact(width);
+    for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+        for (&pixel, out) in row.iter().zip(out.iter_mut()) {
+            *out = to_unit(pixel);
+        }
+        if flip {
+            out.reverse();
         }
     }
 }
@@ -229,6 +327,8 @@ pub fn to_unit(pixel: u8) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use dmp_math::seed::{Purpose, stream};
+
     use super::*;
 
     const SHAPE: ImageShape = ImageShape {
@@ -236,6 +336,37 @@ mod tests {
         height: 2,
         width: 3,
     };
+
+    fn one(place: usize) -> Stream {
+        stream(1, Purpose::Latent, place as u64)
+    }
+
+    #[test]
+    fn a_latent_is_drawn_from_its_own_gaussian() {
+        let row = |image: usize, flip: usize| (10 * image + 100 * flip) as f32;
+        let rows = [row(0, 0), row(0, 1), row(1, 0), row(1, 1)];
+        let latents = Latents {
+            mean: rows.iter().flat_map(|&value| [value; 12]).collect(),
+            std: rows.iter().flat_map(|&value| [value / 100.0; 12]).collect(),
+        };
+        let data = Dataset::of_latents(latents.clone(), vec![0, 1], SHAPE, 2).unwrap();
+        assert_eq!(data.pixels(0), None);
+        let mut out = vec![0.0; 24];
+        data.fill_batch(&[1, 0], &[true, false], one, &mut out);
+        let mut noise = [0.0; 12];
+        one(0).fill_normal(&mut noise);
+        for (value, noise) in out.iter().zip(noise) {
+            assert!((value - (110.0 + 1.1 * noise)).abs() < 1e-5, "{value}");
+        }
+        assert_eq!(out[12..], [0.0; 12]);
+        let other = Latents {
+            std: vec![0.0; 48],
+            ..latents.clone()
+        };
+        let other = Dataset::of_latents(other, vec![0, 1], SHAPE, 2).unwrap();
+        assert_ne!(other.fingerprint(), data.fingerprint());
+        assert!(Dataset::of_latents(latents, vec![0], SHAPE, 2).is_err());
+    }
 
     /// Three images whose pixels are 0, 1, 2, … 35.
     fn counting() -> Dataset {
@@ -245,7 +376,7 @@ mod tests {
     #[test]
     fn a_batch_holds_the_images_asked_for_mirrored_row_by_row() {
         let mut out = vec![0.0; 24];
-        counting().fill_batch(&[2, 0], &[false, true], &mut out);
+        counting().fill_batch(&[2, 0], &[false, true], one, &mut out);
         let pixels: Vec<f32> = out.iter().map(|x| ((x + 1.0) * 127.5).round()).collect();
         let first: Vec<f32> = (24..36).map(|x| x as f32).collect();
         assert_eq!(pixels[..12], first);
@@ -266,7 +397,7 @@ mod tests {
         assert!(matches!(
             short,
             Err(DataError::Length {
-                bytes: 35,
+                values: 35,
                 count: 3,
                 ..
             })

@@ -5,6 +5,7 @@
 //! | [`dataset`] | images and labels in memory, and their scaling to [-1, 1] |
 //! | [`order`] | which images a training step sees, as a function of (seed, step) |
 //! | [`open`](mod@open) | whatever a user names |
+//! | [`latents`] | a folder of what an autoencoder says of images |
 //! | [`array`](mod@array) | images in an `.npz` |
 //! | [`picture`] | an image from a file, and ADM's centre crop |
 //! | [`statistics`] | the file of feature statistics that Fréchet distances are measured against |
@@ -13,12 +14,13 @@
 pub mod array;
 pub mod dataset;
 pub mod demo;
+pub mod latents;
 pub mod open;
 pub mod order;
 pub mod picture;
 pub mod statistics;
 
-pub use dataset::{DataError, Dataset, ImageShape, to_unit};
+pub use dataset::{DataError, Dataset, ImageShape, Latents, to_unit};
 pub use open::{Wanted, open};
 pub use order::{Batch, BatchIndices};
 pub use picture::Picture;

@@ -1,4 +1,4 @@
-//! Data that a user names: the embedded images, a folder of images, an `.npz`.
+//! Data that a user names: the embedded images, a folder of images or of latents, an `.npz`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::array::ImageArray;
 use super::picture::{Picture, images_in};
-use super::{Dataset, ImageShape, demo};
+use super::{Dataset, ImageShape, demo, latents};
 use crate::run::progress_bar;
 
 /// What data must be, and how much of it may be broken.
@@ -20,7 +20,7 @@ pub struct Wanted {
     pub max_bad: usize,
 }
 
-/// Opens `demo`, a folder of images (with a sub-folder a class, or without classes), or an `.npz` of images.
+/// Opens `demo`, a folder of images (with a sub-folder a class, or without classes) or of latents, or an `.npz` of images.
 pub fn open(name: &str, wanted: Wanted) -> Result<Dataset> {
     if name == "demo" {
         return Ok(demo::images()?);
@@ -28,8 +28,11 @@ pub fn open(name: &str, wanted: Wanted) -> Result<Dataset> {
     let path = Path::new(name);
     ensure!(
         path.exists(),
-        "data '{name}': no such folder or file; give 'demo', a folder of images or an .npz of images"
+        "data '{name}': no such folder or file; give 'demo', a folder of images or of latents, or an .npz of images"
     );
+    if latents::is_one(path) {
+        return latents::open(path);
+    }
     let shape = wanted.shape.with_context(|| {
         format!("data '{name}': give --image-size, the side that images are cropped to")
     })?;
@@ -113,7 +116,7 @@ fn folder(folder: &Path, shape: ImageShape, max_bad: usize) -> Result<Dataset> {
     Ok(Dataset::new(images, kept, shape, classes)?)
 }
 
-fn fitted(picture: Picture, shape: ImageShape) -> Vec<u8> {
+pub(super) fn fitted(picture: Picture, shape: ImageShape) -> Vec<u8> {
     let picture = picture.with_channels(shape.channels);
     if picture.size == [shape.height, shape.width] {
         return picture.planes;
@@ -123,7 +126,7 @@ fn fitted(picture: Picture, shape: ImageShape) -> Vec<u8> {
 
 /// A label an image and the number of classes: the sub-folder of the top that it is in, in the order of their names;
 /// one class for all if any image is in no sub-folder.
-fn labels(folder: &Path, paths: &[PathBuf]) -> (Vec<u32>, usize) {
+pub(super) fn labels(folder: &Path, paths: &[PathBuf]) -> (Vec<u32>, usize) {
     let class = |path: &PathBuf| {
         let inside = path.strip_prefix(folder).ok()?;
         let mut parts = inside.components();
@@ -179,7 +182,10 @@ mod tests {
         let name = folder.path().display().to_string();
         let data = open(&name, wanted(0)).unwrap();
         assert_eq!((data.labels(), data.num_classes()), (&[0, 0, 1][..], 2));
-        assert_eq!((data.image(0)[0], data.image(2)[15]), (20, 10));
+        assert_eq!(
+            (data.pixels(0).unwrap()[0], data.pixels(2).unwrap()[15]),
+            (20, 10)
+        );
         assert!(!data.is_oriented());
 
         std::fs::write(folder.path().join("bag/3.png"), "no image").unwrap();

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::frechet::frechet_distance;
 use dmp_math::moments::{Gaussian, Moments};
 use dmp_math::resample::{Filter, resize_bytes};
-use dmp_model::denoiser::{Denoiser, ImageLayout};
+use dmp_model::denoiser::ImageLayout;
 use dmp_model::features::FashionCnn;
 use dmp_model::host;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub fn score(
     mut each: impl FnMut(&SampledBatch),
 ) -> Result<Score> {
     let reference = demo::statistics(split)?;
-    let mut scorer = Scorer::new(model.layout(), device)?;
+    let mut scorer = Scorer::new(model.image_layout(), device)?;
     let bar = progress_bar(sampling.count as u64, 0, "images").with_prefix(name);
     for batch in Sampling::new(model, sampling, device)? {
         let batch = batch?;

@@ -157,8 +157,11 @@ impl<'a> Draws<'a> {
             .map(|image| self.order[image % self.order.len()])
             .collect();
         let mut pixels = vec![0.0; indices.len() * size];
+        let flips = vec![false; indices.len()];
+        let first = images.start;
+        let stream_of = |place| stream(seed, Purpose::Latent, (first + place) as u64);
         self.data
-            .fill_batch(&indices, &vec![false; indices.len()], &mut pixels);
+            .fill_batch(&indices, &flips, stream_of, &mut pixels);
         let mut noise = vec![0.0; pixels.len()];
         for (image, noise) in images.clone().zip(noise.chunks_exact_mut(size)) {
             stream(seed, Purpose::Noise, image as u64).fill_normal(noise);

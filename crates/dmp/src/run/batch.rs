@@ -127,7 +127,14 @@ impl DrawPlan {
             vec![false; count]
         };
         let mut images = vec![0.0; count * size];
-        data.fill_batch(&picked.indices, &flips, &mut images);
+        let stream_of = |place| {
+            stream(
+                self.seed,
+                Purpose::Latent,
+                picked.draws.start + place as u64,
+            )
+        };
+        data.fill_batch(&picked.indices, &flips, stream_of, &mut images);
         let mut noise = vec![0.0; count * size];
         let (mut steps, mut labels) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for ((draw, &index), noise) in picked

@@ -55,11 +55,16 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let bench = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let bench = Self::empty();
         bench.pretrain("base", "");
         bench
+    }
+
+    /// Without the backbone.
+    pub fn empty() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// A path in the folder.

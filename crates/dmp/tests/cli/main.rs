@@ -7,6 +7,7 @@ mod devices;
 mod eval;
 mod forms;
 mod harness;
+mod latents;
 mod loss;
 mod refusals;
 mod training;

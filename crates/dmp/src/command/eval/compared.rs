@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
-use dmp_model::denoiser::Denoiser;
 use dmp_model::features::{Inception, Preprocess};
 use serde_json::json;
 
@@ -101,7 +100,7 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
             let sampling = Sampling::new(&drawn, &args.sampling, device)?;
             Side::Images(Pictures::drawn(
                 sampling,
-                drawn.layout(),
+                drawn.image_layout(),
                 args.sampling.count,
             ))
         }

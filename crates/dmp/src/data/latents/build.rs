@@ -1,0 +1,263 @@
+//! Making a folder of latents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Tensor, TensorData};
+use dmp_model::checkpoint::hex;
+use dmp_model::host;
+use dmp_model::vae::Vae;
+use indicatif::ProgressBar;
+use sha2::{Digest, Sha256};
+
+use super::shard::{self, Shard};
+use super::{Index, signature};
+use crate::data::open::{fitted, labels};
+use crate::data::picture::{Picture, images_in};
+use crate::data::{Dataset, ImageShape, to_unit};
+use crate::run::{Interrupt, Interrupted, progress_bar};
+
+/// Images of a shard: what is lost at most when the work is stopped.
+const SHARD: usize = 256;
+
+/// How images become the autoencoder's input.
+const PREPROCESSING: &str = "adm-centre-crop";
+
+/// A share of the work, for several processes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Which, from 1.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+/// What is made, of what.
+pub struct Request<'a> {
+    /// Folder of images.
+    pub images: &'a Path,
+    /// The autoencoder.
+    pub vae: &'a Vae,
+    /// Its fingerprint.
+    pub vae_sha256: &'a str,
+    /// Side that images are cropped to.
+    pub side: usize,
+    /// Images encoded at a time.
+    pub batch: usize,
+    /// Side of the tiles that larger images are encoded in.
+    pub tile: usize,
+    /// Unreadable images that may be left out.
+    pub max_bad: usize,
+    /// The share of this process.
+    pub part: Part,
+    /// What computes.
+    pub device: &'a Device,
+}
+
+/// How far it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Built {
+    /// Images encoded now.
+    pub encoded: usize,
+    /// Images whose latents are in the folder.
+    pub images: usize,
+    /// Images that could not be read.
+    pub bad: usize,
+    /// Whether other processes' shares are still missing.
+    pub waits: bool,
+}
+
+/// The images of one shard.
+struct Chunk<'a> {
+    paths: &'a [PathBuf],
+    labels: &'a [u32],
+}
+
+/// Makes what is not there yet, and says what is there once all is.
+///
+/// # Errors
+/// When too many images cannot be read, or the work is interrupted: what is done stays done.
+pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
+    let paths = images_in(request.images)?;
+    let before = signature(request.images)?;
+    let (labels, classes) = labels(request.images, &paths);
+    fs::create_dir_all(folder).with_context(|| {
+        format!(
+            "{}: is no folder and cannot be made one; give another",
+            folder.display()
+        )
+    })?;
+    let shape = request.latent_shape()?;
+    let interrupt = Interrupt::listen();
+    let bar = progress_bar(paths.len() as u64, 0, "images").with_prefix("encoding");
+    let chunks = paths.chunks(SHARD).zip(labels.chunks(SHARD));
+    let mut built = Built {
+        encoded: 0,
+        images: 0,
+        bad: 0,
+        waits: false,
+    };
+    let (mut shards, mut done) = (Vec::new(), 0);
+    for (index, (paths, labels)) in chunks.enumerate() {
+        let chunk = Chunk { paths, labels };
+        let name = request.key(&chunk)? + ".safetensors";
+        let path = folder.join(&name);
+        let found = match shard::read(&path, shape) {
+            Ok(found) => Some(found),
+            // Of another process, or none yet, or damaged: made anew.
+            Err(_) if index % request.part.of == request.part.index - 1 => {
+                let made = request.encode(&chunk, shape, &bar, &interrupt)?;
+                shard::write(&path, &made, shape)?;
+                built.encoded += made.labels.len();
+                Some(made)
+            }
+            Err(_) => None,
+        };
+        done += paths.len();
+        bar.set_position(done as u64);
+        match found {
+            Some(found) => {
+                built.images += found.labels.len();
+                built.bad += found.bad;
+            }
+            None => built.waits = true,
+        }
+        ensure!(
+            built.bad <= request.max_bad,
+            "{}: {} images cannot be read; mend or remove them, or give --max-bad {} or more",
+            request.images.display(),
+            built.bad,
+            built.bad
+        );
+        shards.push(name);
+    }
+    bar.finish_and_clear();
+    ensure!(
+        signature(request.images)? == before,
+        "{}: images were changed while they were encoded; run the same command again",
+        request.images.display()
+    );
+    if !built.waits {
+        let index = Index {
+            vae_sha256: request.vae_sha256.to_owned(),
+            preprocessing: format!("{PREPROCESSING} {}", request.side),
+            shape: [shape.channels, shape.height, shape.width],
+            classes,
+            images: built.images,
+            source: request.images.canonicalize()?.display().to_string(),
+            source_signature: before,
+            shards,
+        };
+        index.write(folder)?;
+    }
+    Ok(built)
+}
+
+impl Request<'_> {
+    fn latent_shape(&self) -> Result<ImageShape> {
+        let config = self.vae.config();
+        let each = config.downsampling();
+        ensure!(
+            self.side > 0 && self.side.is_multiple_of(each),
+            "--image-size {}: a latent covers {each}x{each} pixels; give a multiple of {each}",
+            self.side
+        );
+        ensure!(
+            self.tile >= each && self.tile.is_multiple_of(4 * each),
+            "--tile {}: give a multiple of {}",
+            self.tile,
+            4 * each
+        );
+        Ok(ImageShape {
+            channels: config.latent_channels,
+            height: self.side / each,
+            width: self.side / each,
+        })
+    }
+
+    /// Hash of all that decides a shard.
+    fn key(&self, chunk: &Chunk<'_>) -> Result<String> {
+        let mut hasher = Sha256::new();
+        hasher.update(self.vae_sha256);
+        let settings = [self.side, self.tile, self.vae.config().in_channels];
+        hasher.update(format!("{PREPROCESSING} {settings:?}"));
+        for (path, label) in chunk.paths.iter().zip(chunk.labels) {
+            let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+            hasher.update(Sha256::digest(&bytes));
+            hasher.update(label.to_le_bytes());
+        }
+        Ok(hex(&hasher.finalize())[..32].to_owned())
+    }
+
+    fn encode(
+        &self,
+        chunk: &Chunk<'_>,
+        shape: ImageShape,
+        bar: &ProgressBar,
+        interrupt: &Interrupt,
+    ) -> Result<Shard> {
+        let pixels = ImageShape {
+            channels: self.vae.config().in_channels,
+            height: self.side,
+            width: self.side,
+        };
+        let mut shard = Shard::default();
+        let mut images = Vec::new();
+        for (path, &label) in chunk.paths.iter().zip(chunk.labels) {
+            match Picture::read(path) {
+                Ok(picture) => {
+                    images.extend(fitted(picture, pixels));
+                    shard.labels.push(label);
+                }
+                Err(error) => {
+                    eprintln!("{}: left out: {error:#}", path.display());
+                    shard.bad += 1;
+                }
+            }
+        }
+        let data = Dataset::new(images, shard.labels.clone(), pixels, usize::MAX)?;
+        for first in (0..data.len()).step_by(self.batch) {
+            let end = data.len().min(first + self.batch);
+            let flipped = [false, true].map(|flip| self.gaussian(&data, first..end, flip));
+            // Each image as it is and mirrored, one after the other.
+            for image in 0..end - first {
+                let rows = image * shape.len()..(image + 1) * shape.len();
+                for (mean, std) in &flipped {
+                    shard.latents.mean.extend_from_slice(&mean[rows.clone()]);
+                    shard.latents.std.extend_from_slice(&std[rows.clone()]);
+                }
+            }
+            bar.inc((end - first) as u64);
+            if interrupt.asked() {
+                let said = "stopped; the shards that are whole are kept, and the same command goes on from there";
+                return Err(Interrupted(said.to_owned()).into());
+            }
+        }
+        Ok(shard)
+    }
+
+    /// Means and deviations of some images' latents.
+    fn gaussian(
+        &self,
+        data: &Dataset,
+        images: std::ops::Range<usize>,
+        flip: bool,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let shape = data.shape();
+        let mut values = Vec::with_capacity(images.len() * shape.len());
+        for image in images.clone() {
+            for row in data.pixels(image).unwrap_or_default().chunks(shape.width) {
+                if flip {
+                    values.extend(row.iter().rev().map(|&pixel| to_unit(pixel)));
+                } else {
+                    values.extend(row.iter().map(|&pixel| to_unit(pixel)));
+                }
+            }
+        }
+        let dims = [images.len(), shape.channels, shape.height, shape.width];
+        let images = Tensor::<4>::from_data(TensorData::new(values, dims), self.device);
+        let gaussian = self.vae.encode_tiled(images, self.tile);
+        (host::values(gaussian.mean), host::values(gaussian.std))
+    }
+}

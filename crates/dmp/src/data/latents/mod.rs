@@ -1,0 +1,125 @@
+//! A folder of latents: what an autoencoder says of images, computed once.
+//!
+//! `latents.json` says of what they are and in which shards they lie. A shard is a safetensors file named by the hash of all
+//! that decides it: the images' contents and labels, the autoencoder, the preprocessing. What has changed is under another
+//! name, so that nothing old is ever taken for it.
+
+mod build;
+mod shard;
+
+use std::fs;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context, Result, ensure};
+use dmp_model::checkpoint::hex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use build::{Part, Request, build};
+
+use super::picture::images_in;
+use super::{Dataset, ImageShape, Latents};
+use crate::memory::ensure_fits;
+use crate::output::write_atomic;
+
+/// The file that says what is there.
+const INDEX: &str = "latents.json";
+
+/// What a folder of latents holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Index {
+    /// Of the autoencoder's weights and scale.
+    vae_sha256: String,
+    /// How images became its input.
+    preprocessing: String,
+    /// Channels, height and width of a latent.
+    shape: [usize; 3],
+    /// Classes.
+    classes: usize,
+    /// Images.
+    images: usize,
+    /// The folder of the images.
+    source: String,
+    /// Of its files' names, lengths and times.
+    source_signature: String,
+    /// Files, in the images' order.
+    shards: Vec<String>,
+}
+
+/// Whether a folder is one of latents.
+pub(super) fn is_one(folder: &Path) -> bool {
+    folder.join(INDEX).is_file()
+}
+
+/// Reads all latents of a folder.
+///
+/// # Errors
+/// When a shard is missing or not of the shape that the folder says, or the images it was made of have changed since.
+pub(super) fn open(folder: &Path) -> Result<Dataset> {
+    let path = folder.join(INDEX);
+    let shown = path.display();
+    let text = fs::read(&path).with_context(|| format!("{shown}: cannot be read"))?;
+    let index: Index = serde_json::from_slice(&text)
+        .with_context(|| format!("{shown}: is not what 'dmp cache' writes; run it again"))?;
+    let source = Path::new(&index.source);
+    if source.is_dir() {
+        ensure!(
+            signature(source)? == index.source_signature,
+            "{}: the images in {} are not those that these latents were made of; run 'dmp cache' again, which computes \
+             what has changed",
+            folder.display(),
+            index.source
+        );
+    }
+    let [channels, height, width] = index.shape;
+    let shape = ImageShape {
+        channels,
+        height,
+        width,
+    };
+    let bytes = 16 * index.images as u128 * shape.len() as u128;
+    ensure_fits(
+        &format!("{}", folder.display()),
+        bytes,
+        "give fewer images, or a machine with more",
+    )?;
+    let (mut latents, mut labels) = (Latents::default(), Vec::new());
+    for name in &index.shards {
+        let part = shard::read(&folder.join(name), shape)?;
+        latents.mean.extend(part.latents.mean);
+        latents.std.extend(part.latents.std);
+        labels.extend(part.labels);
+    }
+    ensure!(
+        labels.len() == index.images,
+        "{}: {} latents are there, and {shown} says {}; run 'dmp cache' again",
+        folder.display(),
+        labels.len(),
+        index.images
+    );
+    Ok(Dataset::of_latents(latents, labels, shape, index.classes)?)
+}
+
+impl Index {
+    fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        Ok(write_atomic(&folder.join(INDEX), text.as_bytes())?)
+    }
+}
+
+/// SHA-256 of the names, lengths and times of change of all images in a folder: another whenever one of them is replaced.
+fn signature(folder: &Path) -> Result<String> {
+    let mut hasher = Sha256::new();
+    for path in images_in(folder)? {
+        let metadata = fs::metadata(&path)?;
+        let changed = metadata.modified()?.duration_since(UNIX_EPOCH);
+        let inside = path.strip_prefix(folder).unwrap_or(&path);
+        hasher.update(inside.as_os_str().as_encoded_bytes());
+        hasher.update([0]);
+        hasher.update(metadata.len().to_le_bytes());
+        hasher.update(changed.map_or(0, |since| since.as_nanos()).to_le_bytes());
+    }
+    Ok(hex(&hasher.finalize()))
+}

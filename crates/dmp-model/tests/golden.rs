@@ -7,6 +7,8 @@
 mod case;
 #[path = "golden/forward.rs"]
 mod forward;
+#[path = "golden/public.rs"]
+mod public;
 #[path = "golden/sampling.rs"]
 mod sampling;
 #[path = "golden/training.rs"]

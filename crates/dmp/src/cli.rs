@@ -4,6 +4,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::bench::BenchArgs;
 use crate::command::cache::CacheArgs;
+use crate::command::convert::ConvertArgs;
 use crate::command::demo::DemoArgs;
 use crate::command::eval::EvalArgs;
 use crate::command::inspect::InspectArgs;
@@ -64,4 +65,6 @@ pub enum Command {
     Pretrain(PretrainArgs),
     /// Encode a folder of images into latents
     Cache(CacheArgs),
+    /// Turn a checkpoint of the public PyTorch code into a patch, or the other way
+    Convert(ConvertArgs),
 }

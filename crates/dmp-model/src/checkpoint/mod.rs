@@ -6,6 +6,7 @@ mod file;
 mod infer;
 mod module;
 mod patch;
+mod public;
 mod schedule;
 pub mod torch;
 
@@ -15,6 +16,7 @@ pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerpri
 pub use infer::{Hints, InferError};
 pub use module::{Mismatch, apply, collect, hash_values};
 pub use patch::{PatchFile, PatchMetadata, load_patch, patch_bytes};
+pub use public::{PublicError, PublicPatch, PublicSettings, public_bytes};
 
 /// Why a model or a patch could not be read.
 #[derive(Debug, thiserror::Error)]

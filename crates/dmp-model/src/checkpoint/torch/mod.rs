@@ -11,6 +11,7 @@
 //! | `tree` | the tree |
 //! | `archive` | where the pickle and the numbers lie in each kind of file |
 //! | `tensor` | tensors in the tree, and their numbers |
+//! | `write` | the other way: a dictionary of tensors, texts and numbers |
 
 mod archive;
 mod input;
@@ -18,12 +19,14 @@ mod pickle;
 mod stack;
 mod tensor;
 mod tree;
+mod write;
 
 use std::collections::BTreeSet;
 
 use archive::Archive;
 pub use pickle::PickleError;
 use tree::{Id, Node, Tree};
+pub use write::{Value, to_bytes};
 
 use super::{HostTensor, Tensors};
 

@@ -1,0 +1,140 @@
+//! `dmp convert`: patches between this program's files and the public code's checkpoints.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
+use clap::{Args, ValueEnum};
+use dmp_math::schedule::BetaSchedule;
+use dmp_model::checkpoint::torch::TorchFile;
+use dmp_model::checkpoint::{
+    PatchMetadata, PublicPatch, PublicSettings, collect, patch_bytes, public_bytes,
+};
+use dmp_model::denoiser::Backbone;
+use dmp_model::dit::public_key;
+use dmp_model::patch::Position;
+
+use crate::flags;
+use crate::models::{open_backbone, open_patch};
+use crate::output::{check_target, say, write_atomic};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PositionName {
+    Add,
+    Prepend,
+}
+
+/// Turn a checkpoint of the method's public PyTorch code into a patch, or a patch into such a checkpoint
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  dmp convert 0050000.pt --model dit-l-2.pt --out patch.safetensors\n  \
+                  dmp convert runs/patch --model dit-l-2.pt --out 0000001.pt"
+)]
+pub struct ConvertArgs {
+    /// A checkpoint of the public code (.pt), or a patch: its file or its run directory
+    input: PathBuf,
+    /// Its backbone: 'demo', a .safetensors or .pt file, a run directory, or a folder that diffusers wrote
+    #[arg(long, default_value = "demo")]
+    model: String,
+    /// File to write: .safetensors for a patch, .pt for a checkpoint of the public code
+    #[arg(long)]
+    out: PathBuf,
+    /// Where a checkpoint's prompts go [default: what it says, or add if there is one prompt a token]
+    #[arg(long, value_enum)]
+    position: Option<PositionName>,
+    /// Share of prompts its gate selects [default: what it says, or 1]
+    #[arg(long, value_parser = flags::share)]
+    top_k: Option<f64>,
+    /// Noise schedule it was trained with, linear or squaredcos_cap_v2 [default: what it says]
+    #[arg(long)]
+    schedule: Option<BetaSchedule>,
+}
+
+/// Runs the command.
+pub fn convert(args: &ConvertArgs, device: &Device) -> Result<()> {
+    check_target(&args.out)?;
+    let ending = args.out.extension().and_then(|ending| ending.to_str());
+    let bytes = match ending {
+        Some("safetensors") => to_patch(args, device)?,
+        Some("pt") => to_public(args, device)?,
+        _ => bail!(
+            "--out {}: a patch is a .safetensors and a checkpoint of the public code a .pt; give a name that ends so",
+            args.out.display()
+        ),
+    };
+    write_atomic(&args.out, &bytes)?;
+    say(args.out.display())?;
+    Ok(())
+}
+
+fn to_patch(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
+    let shown = args.input.display();
+    let bytes = fs::read(&args.input).with_context(|| {
+        format!("{shown}: cannot be read; give a checkpoint of the public code")
+    })?;
+    ensure!(
+        TorchFile::is_one(&bytes),
+        "{shown}: is no PyTorch file; to make one of a patch give --out a name that ends in .pt"
+    );
+    let file = PublicPatch::from_bytes(bytes).with_context(|| shown.to_string())?;
+    let backbone = open_backbone(&args.model, device)?;
+    let given = collect(&backbone.model, public_key);
+    file.check_backbone(&given)
+        .with_context(|| shown.to_string())?;
+    if file.backbone.is_empty() {
+        eprintln!(
+            "note: {shown} holds no backbone, so that it cannot be compared with {}",
+            args.model
+        );
+    }
+    let settings = PublicSettings {
+        position: args.position.map_or(file.settings.position, |position| {
+            Some(match position {
+                PositionName::Add => Position::Add,
+                PositionName::Prepend => Position::Prepend,
+            })
+        }),
+        top_k: args.top_k.or(file.settings.top_k),
+        schedule: args.schedule.or(file.settings.schedule),
+    };
+    let schedule = settings.schedule.or(backbone.schedule).with_context(|| {
+        format!(
+            "{shown}: does not say its noise schedule; give --schedule linear or squaredcos_cap_v2"
+        )
+    })?;
+    let patch = file
+        .patch(backbone.model.num_tokens(), settings, device)
+        .with_context(|| shown.to_string())?;
+    let config = backbone.model.config();
+    patch
+        .config()
+        .validate(config.num_tokens(), config.hidden_size, config.depth)?;
+    let metadata = PatchMetadata {
+        base_sha256: backbone.fingerprint,
+        schedule,
+        architecture: "dit".to_owned(),
+        title: format!("DMP patch of {}", args.model),
+        resolution: format!("{0}x{0}", config.input_size),
+        date: crate::today(),
+    };
+    Ok(patch_bytes(&patch, &metadata)?)
+}
+
+fn to_public(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
+    let flag = flags::first_given(&[
+        ("--position", args.position.is_some()),
+        ("--top-k", args.top_k.is_some()),
+        ("--schedule", args.schedule.is_some()),
+    ]);
+    if let Some(flag) = flag {
+        bail!("{flag} is for a checkpoint that does not say it; a patch does, so leave it out");
+    }
+    let shown = || format!("patch {}", args.input.display());
+    let file = open_patch(&args.input, device)?;
+    let backbone = open_backbone(&args.model, device)?;
+    file.check_backbone(&backbone.fingerprint)
+        .with_context(shown)?;
+    let tensors = collect(&backbone.model, public_key);
+    public_bytes(&file.patch, tensors, file.metadata.schedule).with_context(shown)
+}

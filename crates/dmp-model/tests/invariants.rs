@@ -1,6 +1,9 @@
 //! What must hold whatever the numbers: a zero patch changes nothing, the backbone stays as it is, an image
 //! depends on its seed and index alone, samplers recover a distribution they can be checked against.
 
+#[path = "invariants/lora.rs"]
+mod lora;
+
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};

@@ -26,7 +26,7 @@ pub struct LossArgs {
     /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
-    /// Patch to compare it with: its file or its run directory
+    /// Patch or LoRA to compare it with: its file or its run directory
     #[arg(long)]
     patch: Option<PathBuf>,
     /// Images to put noise on: 'demo' (which its model was trained on), a folder of images (a sub-folder a class), or

@@ -6,6 +6,7 @@ mod demo;
 mod devices;
 mod eval;
 mod harness;
+mod lora;
 mod loss;
 mod refusals;
 mod training;

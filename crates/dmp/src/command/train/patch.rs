@@ -202,13 +202,17 @@ impl PatchArgs {
 
     /// The first of these flags that was given.
     pub(super) fn first_given(&self) -> Option<&'static str> {
+        first_given(&[("--dtype", self.dtype.is_some())]).or(self.first_but_dtype())
+    }
+
+    /// The first given of those that mean something to a patch alone.
+    pub(super) fn first_but_dtype(&self) -> Option<&'static str> {
         first_given(&[
             ("--prompt-rate", self.prompt_rate.is_some()),
             ("--position", self.position.is_some()),
             ("--init", self.init.is_some()),
             ("--prompts", self.prompts.is_some()),
             ("--depth", self.depth.is_some()),
-            ("--dtype", self.dtype.is_some()),
         ])
         .or(self.gate.first_given())
     }

@@ -39,7 +39,11 @@ impl Initializer {
         fan_in: usize,
         fan_out: usize,
     ) -> Param<Tensor<D>> {
-        let bound = (6.0 / (fan_in + fan_out) as f32).sqrt();
+        self.uniform(shape, (6.0 / (fan_in + fan_out) as f32).sqrt())
+    }
+
+    /// U(-`bound`, `bound`).
+    pub fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f32) -> Param<Tensor<D>> {
         let mut values = vec![0.0; shape.iter().product()];
         self.stream.fill_uniform(&mut values);
         values

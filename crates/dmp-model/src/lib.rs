@@ -6,11 +6,12 @@
 //! | [`dit`] | the DiT backbone; knows nothing of prompts | `denoiser`, `fused`, `init` |
 //! | [`fused`] | what the kernels do in one piece, as autodiff nodes | none |
 //! | [`patch`] | prompts, gate, selection, balance losses; knows no backbone | `denoiser`, `fused`, `init` |
+//! | [`lora`] | a low-rank change of a DiT's weights, to compare a patch with | `dit`, `init` |
 //! | [`patched`] | joins a backbone and a patch | `denoiser`, `patch` |
 //! | [`loss`] | the diffusion training objective | none |
 //! | [`sampler`] | DDPM, DDIM, guidance; functions over a denoiser | `denoiser` |
 //! | [`train`] | objective, optimisers, EMA: one step of training | `denoiser`, `loss`, `patch`, `patched` |
-//! | [`checkpoint`] | tensors on disk, strict loading, fingerprints | `dit`, `patch` |
+//! | [`checkpoint`] | tensors on disk, strict loading, fingerprints | `dit`, `lora`, `patch` |
 //! | [`features`] | networks whose features a distance is measured in | `checkpoint` |
 //! | [`init`], [`host`] | initial values; values back on the host | none |
 
@@ -23,6 +24,7 @@ pub mod fused;
 mod grid;
 pub mod host;
 pub mod init;
+pub mod lora;
 pub mod loss;
 pub mod patch;
 pub mod patched;

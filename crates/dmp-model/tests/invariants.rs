@@ -1,6 +1,8 @@
 //! What must hold whatever the numbers: a zero patch changes nothing, the backbone stays as it is, an image
 //! depends on its seed and index alone, samplers recover a distribution they can be checked against.
 
+#[path = "invariants/lora.rs"]
+mod lora;
 mod tiny;
 
 use burn::module::Module;
@@ -21,7 +23,7 @@ use dmp_model::patch::{
 use dmp_model::patched::Patched;
 use dmp_model::sampler::{ImageNoise, Method, SampleRequest, sample};
 use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
-use tiny::{backbone, noise};
+use tiny::{backbone, config, noise};
 
 fn bits(tensor: Tensor<4>) -> Vec<u32> {
     tensor

@@ -2,6 +2,7 @@
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::command::bake::BakeArgs;
 use crate::command::bench::BenchArgs;
 use crate::command::cache::CacheArgs;
 use crate::command::convert::ConvertArgs;
@@ -49,7 +50,7 @@ fn allow_negative_numbers(command: clap::Command) -> clap::Command {
 pub enum Command {
     /// Patch the embedded model, and measure it before and after
     Demo(DemoArgs),
-    /// Train a patch on a frozen backbone, or fine-tune the backbone to compare
+    /// Train a patch on a frozen backbone, or a LoRA or the whole backbone to compare
     Train(TrainArgs),
     /// Draw images from a model, with or without a patch
     Sample(SampleArgs),
@@ -57,7 +58,7 @@ pub enum Command {
     Eval(EvalArgs),
     /// Measure the error of the predicted noise by noise level, with and without a patch
     Loss(LossArgs),
-    /// Show what a patch or a backbone file holds
+    /// Show what a patch, LoRA or backbone file holds
     Inspect(InspectArgs),
     /// Time a forward pass and a training step of a patched model
     Bench(BenchArgs),
@@ -65,6 +66,8 @@ pub enum Command {
     Pretrain(PretrainArgs),
     /// Encode a folder of images into latents
     Cache(CacheArgs),
+    /// Turn a patch's gate and prompts into tensors a sampler's step
+    Bake(BakeArgs),
     /// Turn a checkpoint of the public PyTorch code into a patch, or the other way
     Convert(ConvertArgs),
 }

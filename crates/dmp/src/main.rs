@@ -62,6 +62,7 @@ fn act(command: &Command, device: &Device) -> anyhow::Result<()> {
         Command::Bench(args) => command::bench::bench(args, device),
         Command::Pretrain(args) => command::pretrain::pretrain(args, device),
         Command::Cache(args) => command::cache::cache(args, device),
+        Command::Bake(args) => command::bake::bake(args, device),
         Command::Convert(args) => command::convert::convert(args, device),
     }
 }

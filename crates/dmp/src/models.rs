@@ -1,22 +1,25 @@
-//! Opening what a user names: a backbone, a patch, the two together.
+//! Opening what a user names: a backbone, a patch or a LoRA, the two together.
 
+mod addition;
 mod diffusers;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use dmp_math::schedule::BetaSchedule;
+use dmp_model::baked::Baked;
 use dmp_model::checkpoint::torch::TorchFile;
 use dmp_model::checkpoint::{
-    BackboneFile, Hints, PatchFile, TensorFile, describes_itself, load_backbone, load_patch,
+    AdditionKind, BackboneFile, Hints, TensorFile, describes_itself, load_backbone,
 };
 use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::dit::{Dit, DitConfig};
 use dmp_model::patched::Patched;
 use dmp_model::vae::Vae;
 
+pub use addition::{Addition, is_addition, open_addition};
 pub use diffusers::{VaeFile, open_vae};
 
 use crate::compute::Dtype;
@@ -50,7 +53,7 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     })?;
     let file = tensors(bytes).with_context(|| format!("model {shown}"))?;
     anyhow::ensure!(
-        !file.metadata.contains_key("dmp.config"),
+        AdditionKind::of(&file).is_none(),
         "model {shown}: this is a patch; give it with --patch, and its backbone with --model"
     );
     // Files of other programs do not say their sizes; what shapes do not say, a config.json beside them may.
@@ -153,11 +156,12 @@ pub struct Model {
     vae: Option<Box<Vae>>,
 }
 
-/// A backbone, alone or with a patch.
+/// A backbone, alone, with a patch, or with one that was baked for some timesteps.
 #[derive(Debug, Clone)]
 enum Network {
     Bare(Box<Dit>),
     Patched(Box<Patched<Dit>>),
+    Baked(Box<Baked<Dit>>),
 }
 
 impl Model {
@@ -170,11 +174,52 @@ impl Model {
         device: &Device,
     ) -> Result<Self> {
         let mut backbone = open_backbone(name, device)?;
-        dtype.pack_weights(&mut backbone.model, device)?;
-        match patch {
-            Some(path) => Self::patched(backbone, path, asked, device),
-            None => Self::bare(backbone, asked),
+        let Some(path) = patch else {
+            dtype.pack_weights(&mut backbone.model, device)?;
+            return Self::bare(backbone, asked);
+        };
+        Self::with(backbone, path, asked, dtype, device)
+    }
+
+    /// A backbone with the patch in a file, which must have been made for it. A LoRA is merged into the weights before
+    /// they are packed, so that it costs nothing to compute with.
+    fn with(
+        mut backbone: BackboneFile,
+        path: &Path,
+        asked: Option<BetaSchedule>,
+        dtype: Dtype,
+        device: &Device,
+    ) -> Result<Self> {
+        let shown = || format!("patch {}", path.display());
+        let addition = open_addition(path, device)?;
+        let metadata = addition.metadata();
+        metadata
+            .check_backbone(&backbone.fingerprint)
+            .with_context(shown)?;
+        let schedule = schedule_of(Some(metadata.schedule), asked)?;
+        if let Addition::Lora(file) = &addition {
+            backbone.model = file.lora.merge(&backbone.model).with_context(shown)?;
         }
+        dtype.pack_weights(&mut backbone.model, device)?;
+        Ok(match addition {
+            Addition::Patch(file) => {
+                Self::joined(Patched::new(backbone.model, file.patch)?, schedule)
+            }
+            Addition::Lora(_) => Self {
+                num_classes: backbone.model.config().num_classes,
+                schedule,
+                network: Network::Bare(Box::new(backbone.model)),
+                vae: None,
+            },
+            Addition::Baked(file) => Self {
+                num_classes: backbone.model.config().num_classes,
+                schedule,
+                network: Network::Baked(Box::new(
+                    Baked::new(backbone.model, file.steps).with_context(shown)?,
+                )),
+                vae: None,
+            },
+        })
     }
 
     /// The same for images of another height and width than it was trained with, if one is given.
@@ -192,6 +237,9 @@ impl Model {
             Network::Bare(model) => Network::Bare(Box::new(model.resized(size)?)),
             Network::Patched(model) => {
                 Network::Patched(Box::new(model.map_backbone(|model| model.resized(size))?))
+            }
+            Network::Baked(model) => {
+                Network::Baked(Box::new(model.map_backbone(|model| model.resized(size))?))
             }
         };
         Ok(Self { network, ..self })
@@ -251,6 +299,24 @@ impl Model {
         Tensor::cat((0..count).map(one).collect(), 0)
     }
 
+    /// Refuses timesteps that a baked patch was not made for.
+    pub fn check_timesteps(&self, timesteps: &[usize]) -> Result<()> {
+        let Network::Baked(model) = &self.network else {
+            return Ok(());
+        };
+        match timesteps
+            .iter()
+            .find(|step| !model.timesteps().contains(step))
+        {
+            None => Ok(()),
+            Some(step) => bail!(
+                "the patch was baked for {} steps, and timestep {step} is none of them; give the --sampling-steps it was baked \
+                 for ('dmp inspect' shows them), or the patch itself",
+                model.timesteps().len()
+            ),
+        }
+    }
+
     /// What has been joined already.
     pub fn joined(model: Patched<Dit>, schedule: BetaSchedule) -> Self {
         Self {
@@ -270,24 +336,6 @@ impl Model {
             vae: None,
         })
     }
-
-    /// A backbone with the patch in a file, which must have been made for it.
-    pub fn patched(
-        backbone: BackboneFile,
-        path: &Path,
-        asked: Option<BetaSchedule>,
-        device: &Device,
-    ) -> Result<Self> {
-        let file = open_patch(path, device)?;
-        file.check_backbone(&backbone.fingerprint)
-            .with_context(|| format!("patch {}", path.display()))?;
-        Ok(Self {
-            num_classes: backbone.model.config().num_classes,
-            schedule: schedule_of(Some(file.metadata.schedule), asked)?,
-            network: Network::Patched(Box::new(Patched::new(backbone.model, file.patch)?)),
-            vae: None,
-        })
-    }
 }
 
 impl Denoiser for Model {
@@ -295,6 +343,7 @@ impl Denoiser for Model {
         match &self.network {
             Network::Bare(model) => model.predict(x, timesteps, labels),
             Network::Patched(model) => model.predict(x, timesteps, labels),
+            Network::Baked(model) => model.predict(x, timesteps, labels),
         }
     }
 
@@ -302,6 +351,7 @@ impl Denoiser for Model {
         match &self.network {
             Network::Bare(model) => model.layout(),
             Network::Patched(model) => model.layout(),
+            Network::Baked(model) => model.layout(),
         }
     }
 
@@ -309,6 +359,7 @@ impl Denoiser for Model {
         match &self.network {
             Network::Bare(model) => model.learns_variance(),
             Network::Patched(model) => model.learns_variance(),
+            Network::Baked(model) => model.learns_variance(),
         }
     }
 
@@ -316,26 +367,7 @@ impl Denoiser for Model {
         match &self.network {
             Network::Bare(model) => model.null_label(),
             Network::Patched(model) => model.null_label(),
+            Network::Baked(model) => model.null_label(),
         }
-    }
-}
-
-/// Opens a patch file, or the one in a run directory.
-pub fn open_patch(path: &Path, device: &Device) -> Result<PatchFile> {
-    let path = patch_path(path);
-    let shown = path.display();
-    let bytes = fs::read(&path).with_context(|| {
-        format!("patch {shown}: cannot be read; give a patch.safetensors made by 'dmp train', or its run directory")
-    })?;
-    let file = TensorFile::from_bytes(&bytes).with_context(|| format!("patch {shown}"))?;
-    load_patch(file, device).with_context(|| format!("patch {shown}"))
-}
-
-/// The file of a patch: of a run directory, the one in it.
-pub fn patch_path(path: &Path) -> PathBuf {
-    if path.is_dir() {
-        path.join("patch.safetensors")
-    } else {
-        path.to_owned()
     }
 }

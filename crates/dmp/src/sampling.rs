@@ -222,6 +222,7 @@ impl<'a> Sampling<'a> {
         let diffusion = Diffusion::new(model.schedule, DIFFUSION_STEPS)
             .respaced(&args.sampling_steps)
             .context("--sampling-steps")?;
+        model.check_timesteps(diffusion.timestep_map())?;
         Ok(Self {
             model,
             recipe: Recipe {

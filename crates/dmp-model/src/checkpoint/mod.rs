@@ -1,21 +1,27 @@
-//! Tensors on disk: safetensors files, strict loading, fingerprints, and the backbone's and the patch's formats.
+//! Tensors on disk: safetensors files, strict loading, fingerprints, and the formats of backbone, patch and LoRA.
 
+mod addition;
 mod backbone;
+mod baked;
 mod diffusers;
 mod file;
 mod infer;
+mod lora;
 mod module;
 mod patch;
 mod public;
 mod schedule;
 pub mod torch;
 
+pub use addition::{AdditionKind, PatchMetadata};
 pub use backbone::{BackboneFile, backbone_bytes, describes_itself, load_backbone};
+pub use baked::{BakedConfig, BakedFile, baked_bytes, load_baked};
 pub use diffusers::{DiffusersDit, DiffusersError, from_diffusers};
 pub use file::{FileError, HostTensor, StoredType, TensorFile, Tensors, fingerprint, hex};
 pub use infer::{Hints, InferError};
+pub use lora::{LoraFile, load_lora, lora_bytes};
 pub use module::{Mismatch, apply, collect, hash_values};
-pub use patch::{PatchFile, PatchMetadata, load_patch, patch_bytes};
+pub use patch::{PatchFile, load_patch, patch_bytes};
 pub use public::{PublicError, PublicPatch, PublicSettings, public_bytes};
 
 /// Why a model or a patch could not be read.
@@ -72,6 +78,9 @@ pub enum CheckpointError {
     /// The patch does not fit the backbone.
     #[error(transparent)]
     Patch(#[from] crate::patch::PatchConfigError),
+    /// The LoRA cannot be built, or does not fit the backbone.
+    #[error(transparent)]
+    Lora(#[from] crate::lora::LoraConfigError),
     /// The patch was made for another backbone.
     #[error(
         "the patch was trained on another backbone (fingerprint {expected}) than this one ({actual}); give the backbone it was made for"

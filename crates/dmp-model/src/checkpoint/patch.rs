@@ -8,35 +8,15 @@
 
 use burn::tensor::Device;
 use dmp_math::schedule::BetaSchedule;
-use sha2::{Digest, Sha256};
 
-use super::schedule::{SCHEDULE_KEY, schedule_in};
+use super::addition::{AdditionKind, PatchMetadata};
+use super::schedule::schedule_number;
 use super::{
-    CheckpointError, HostTensor, StoredType, TensorFile, Tensors, apply, check_finite, check_size,
-    collect, hex,
+    CheckpointError, HostTensor, StoredType, TensorFile, apply, check_finite, check_size, collect,
 };
 use crate::patch::{GateInput, GateKind, GateSharing, Patch, PatchConfig, Position};
 
-const CONFIG_KEY: &str = "dmp.config";
-const BASE_KEY: &str = "dmp.base_sha256";
 const SETTINGS: &str = "settings";
-
-/// What a patch file says of itself besides its tensors.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PatchMetadata {
-    /// Fingerprint of the backbone it was trained on.
-    pub base_sha256: String,
-    /// Noise schedule it was trained with.
-    pub schedule: BetaSchedule,
-    /// Architecture of that backbone, as in `dit`.
-    pub architecture: String,
-    /// A name for people.
-    pub title: String,
-    /// `<width>x<height>` it was trained at.
-    pub resolution: String,
-    /// Day it was made, `YYYY-MM-DD`.
-    pub date: String,
-}
 
 /// A patch read from a file.
 #[derive(Debug, Clone)]
@@ -47,32 +27,9 @@ pub struct PatchFile {
     pub metadata: PatchMetadata,
 }
 
-impl PatchFile {
-    /// Refuses any backbone but the one the patch was trained on.
-    pub fn check_backbone(&self, fingerprint: &str) -> Result<(), CheckpointError> {
-        if self.metadata.base_sha256 == fingerprint {
-            return Ok(());
-        }
-        let short = |hash: &str| hash.chars().take(12).collect();
-        Err(CheckpointError::WrongBackbone {
-            expected: short(&self.metadata.base_sha256),
-            actual: short(fingerprint),
-        })
-    }
-}
-
 /// Reads a patch strictly.
 pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, CheckpointError> {
-    let text = |key: &str| file.metadata.get(key).cloned().unwrap_or_default();
-    let bad = |reason: String| CheckpointError::Metadata {
-        key: CONFIG_KEY,
-        reason,
-    };
-    let json = file
-        .metadata
-        .get(CONFIG_KEY)
-        .ok_or_else(|| bad("it is not there: this is no patch of this program".into()))?;
-    let config: PatchConfig = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+    let config: PatchConfig = AdditionKind::Patch.config(&file)?;
     let tokens = match config.position {
         Position::Mix => config.prompt_tokens,
         Position::Add | Position::Prepend | Position::Both => config.num_prompts,
@@ -80,12 +37,10 @@ pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, Ch
     config.validate(tokens, config.hidden_size, config.depth)?;
     check_size(config.trained_params(), &file.tensors)?;
     check_finite(&file.tensors)?;
-    let schedule = schedule_in(&file)?.ok_or(CheckpointError::Metadata {
-        key: SCHEDULE_KEY,
-        reason: "it is not there".to_owned(),
-    })?;
+    let metadata = PatchMetadata::read(&file, AdditionKind::Patch)?;
+    let bad = |reason| AdditionKind::Patch.bad_config(reason);
     match file.tensors.remove(SETTINGS) {
-        Some(found) if found == settings(&config, schedule) => {}
+        Some(found) if found == settings(&config, metadata.schedule) => {}
         Some(_) => return Err(bad(format!("it disagrees with the tensor '{SETTINGS}'"))),
         None => {
             return Err(bad(format!(
@@ -93,56 +48,19 @@ pub fn load_patch(mut file: TensorFile, device: &Device) -> Result<PatchFile, Ch
             )));
         }
     }
-    let metadata = PatchMetadata {
-        base_sha256: text(BASE_KEY),
-        schedule,
-        architecture: text("modelspec.architecture")
-            .trim_end_matches("/dmp")
-            .to_owned(),
-        title: text("modelspec.title"),
-        resolution: text("modelspec.resolution"),
-        date: text("modelspec.date"),
-    };
     let patch = apply(Patch::zeroed(&config, device), file.tensors, str::to_owned)?;
     Ok(PatchFile { patch, metadata })
 }
 
 /// The file of a patch.
 pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, CheckpointError> {
-    let json =
-        serde_json::to_string(patch.config()).map_err(|error| CheckpointError::Metadata {
-            key: CONFIG_KEY,
-            reason: error.to_string(),
-        })?;
     let mut tensors = collect(patch, str::to_owned);
     check_finite(&tensors)?;
     tensors.insert(
         SETTINGS.to_owned(),
         settings(patch.config(), metadata.schedule),
     );
-    let entries = [
-        ("format", "pt".to_owned()),
-        ("modelspec.sai_model_spec", "1.0.1".to_owned()),
-        (
-            "modelspec.architecture",
-            format!("{}/dmp", metadata.architecture),
-        ),
-        (
-            "modelspec.implementation",
-            "https://github.com/sangminwoo/DMP".to_owned(),
-        ),
-        ("modelspec.title", metadata.title.clone()),
-        ("modelspec.resolution", metadata.resolution.clone()),
-        ("modelspec.date", metadata.date.clone()),
-        ("modelspec.hash_sha256", content_hash(&tensors)),
-        (BASE_KEY, metadata.base_sha256.clone()),
-        (SCHEDULE_KEY, metadata.schedule.name().to_owned()),
-        (CONFIG_KEY, json),
-    ];
-    let metadata = entries
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
+    let metadata = metadata.entries(AdditionKind::Patch, patch.config(), &tensors)?;
     Ok(TensorFile { tensors, metadata }.to_bytes(StoredType::F32)?)
 }
 
@@ -167,10 +85,7 @@ fn settings(config: &PatchConfig, schedule: BetaSchedule) -> HostTensor {
         GateInput::Timestep => 1.0,
         GateInput::Both => 2.0,
     };
-    let schedule = match schedule {
-        BetaSchedule::Linear => 0.0,
-        BetaSchedule::SquaredCosine => 1.0,
-    };
+    let schedule = schedule_number(schedule);
     let mut values = vec![position, gate, input, config.k() as f32, schedule];
     let sharing = match config.gate_sharing {
         GateSharing::Shared => 0.0,
@@ -185,16 +100,4 @@ fn settings(config: &PatchConfig, schedule: BetaSchedule) -> HostTensor {
         shape: vec![values.len()],
         values,
     }
-}
-
-/// ModelSpec's hash: SHA-256 of the tensor bytes, in the order of the file.
-fn content_hash(tensors: &Tensors) -> String {
-    let mut hasher = Sha256::new();
-    for tensor in tensors.values() {
-        tensor
-            .values
-            .iter()
-            .for_each(|value| hasher.update(value.to_le_bytes()));
-    }
-    format!("0x{}", hex(&hasher.finalize()))
 }

@@ -18,3 +18,11 @@ pub(super) fn schedule_in(file: &TensorFile) -> Result<Option<BetaSchedule>, Che
             reason: error.to_string(),
         })
 }
+
+/// Its number in tensors of settings.
+pub(super) fn schedule_number(schedule: BetaSchedule) -> f32 {
+    match schedule {
+        BetaSchedule::Linear => 0.0,
+        BetaSchedule::SquaredCosine => 1.0,
+    }
+}

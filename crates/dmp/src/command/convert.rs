@@ -16,7 +16,7 @@ use dmp_model::dit::public_key;
 use dmp_model::patch::Position;
 
 use crate::flags;
-use crate::models::{open_backbone, open_patch};
+use crate::models::{Addition, open_addition, open_backbone};
 use crate::output::{check_target, say, write_atomic};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -131,9 +131,13 @@ fn to_public(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
         bail!("{flag} is for a checkpoint that does not say it; a patch does, so leave it out");
     }
     let shown = || format!("patch {}", args.input.display());
-    let file = open_patch(&args.input, device)?;
+    let file = match open_addition(&args.input, device)? {
+        Addition::Patch(file) => file,
+        _ => bail!("{}: the public code knows patches alone; give one", shown()),
+    };
     let backbone = open_backbone(&args.model, device)?;
-    file.check_backbone(&backbone.fingerprint)
+    file.metadata
+        .check_backbone(&backbone.fingerprint)
         .with_context(shown)?;
     let tensors = collect(&backbone.model, public_key);
     public_bytes(&file.patch, tensors, file.metadata.schedule).with_context(shown)

@@ -17,7 +17,7 @@ use crate::data::Dataset;
 use crate::data::demo::{self as assets, Split};
 use crate::evaluate::{Score, score};
 use crate::gate_view::{self, GateView};
-use crate::models::{Model, open_backbone, open_patch, schedule_of};
+use crate::models::{Addition, Model, open_addition, open_backbone, schedule_of};
 use crate::output::{say, write_atomic};
 use crate::report::demo::{DemoPage, Grids};
 use crate::report::table::Table;
@@ -75,9 +75,14 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
         (train_seconds + sampled).max(start.elapsed().as_secs_f64())
     };
     let backbone = open_backbone("demo", device)?;
-    let patch = open_patch(&patch_path, device)?.patch;
-    let view = gate_view::look(&backbone.model, backbone.model.config().num_classes, &patch)
-        .context("the demo's patch has a gate")?;
+    let view = match open_addition(&patch_path, device)? {
+        Addition::Patch(file) => {
+            let classes = backbone.model.config().num_classes;
+            gate_view::look(&backbone.model, classes, &file.patch)
+        }
+        Addition::Lora(_) | Addition::Baked(_) => None,
+    }
+    .context("the demo's patch has a gate")?;
     let parameters = backbone.model.config().num_params();
     let model = Model::open("demo", None, None, sampling.dtype, device)?;
     let base = measure("base", &model, &sampling, device)?;

@@ -30,7 +30,7 @@ pub struct EvalArgs {
     /// Backbone to draw from: 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
-    /// Patch to put on it: its file or its run directory
+    /// Patch or LoRA to put on it: its file or its run directory
     #[arg(long)]
     patch: Option<PathBuf>,
     /// What to compare with: a folder of images, an .npz of images or statistics, a .safetensors of features; or, for

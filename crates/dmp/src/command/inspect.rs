@@ -1,23 +1,23 @@
-//! `dmp inspect`: what a patch or a backbone file holds.
+//! `dmp inspect`: what the file of a patch, a LoRA or a backbone holds.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
-use dmp_model::checkpoint::{BackboneFile, PatchFile, TensorFile};
-use dmp_model::patch::{GateKind, GateSharing};
+use dmp_model::checkpoint::{BackboneFile, BakedFile, LoraFile, PatchFile, PatchMetadata};
+use dmp_model::patch::{GateKind, GateSharing, PatchConfig};
 
 use crate::gate_view::{self, GateView};
-use crate::models::{open_backbone, open_patch, patch_path};
+use crate::models::{Addition, is_addition, open_addition, open_backbone};
 use crate::output::{check_target_of, say, write_atomic};
 use crate::report::table::{Column, Table};
 
-/// Show what a patch or a backbone file holds
+/// Show what a patch, LoRA or backbone file holds
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dmp inspect runs/patch/patch.safetensors --plot gates.svg")]
 pub struct InspectArgs {
-    /// A patch, or a backbone as --model takes it: 'demo', a .safetensors or .pt file, or a run directory
+    /// A patch, a LoRA, or a backbone as --model takes it: 'demo', a .safetensors or .pt file, or a run directory
     file: String,
     /// Backbone of the patch, to see what its gate does [default: the demo's, if the patch is of it]
     #[arg(long)]
@@ -37,8 +37,12 @@ pub fn inspect(args: &InspectArgs, device: &Device) -> Result<()> {
     }
     let path = Path::new(&args.file);
     // The name of the embedded model, as for every command, whatever lies in a folder of that name.
-    if args.file != "demo" && is_patch(path) {
-        return patch(args, &open_patch(path, device)?, device);
+    if args.file != "demo" && is_addition(path) {
+        return match open_addition(path, device)? {
+            Addition::Patch(file) => patch(args, &file, device),
+            Addition::Lora(file) => lora(args, &file, device),
+            Addition::Baked(file) => baked(args, &file),
+        };
     }
     anyhow::ensure!(
         args.plot.is_none(),
@@ -46,14 +50,6 @@ pub fn inspect(args: &InspectArgs, device: &Device) -> Result<()> {
         args.file
     );
     backbone(&open_backbone(&args.file, device)?, args.json)
-}
-
-/// Whether a file says that it is a patch. What cannot be read is left to be refused as a backbone.
-fn is_patch(path: &Path) -> bool {
-    std::fs::read(patch_path(path))
-        .ok()
-        .and_then(|bytes| TensorFile::from_bytes(&bytes).ok())
-        .is_some_and(|file| file.metadata.contains_key("dmp.config"))
 }
 
 fn backbone(file: &BackboneFile, json: bool) -> Result<()> {
@@ -121,7 +117,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
         say(format_args!("{object:#}"))?;
         return Ok(());
     }
-    let table = facts(described(file));
+    let table = origin(facts(described(config)), &file.metadata);
     say(table.to_string().trim_end())?;
     match view {
         Some(view) => say(format_args!("\n{}", view.table().to_string().trim_end()))?,
@@ -134,8 +130,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
 }
 
 /// What a patch is, a row each; what is as in the paper is left out where the paper has no word for it.
-fn described(file: &PatchFile) -> Vec<(&'static str, String)> {
-    let config = file.patch.config();
+fn described(config: &PatchConfig) -> Vec<(&'static str, String)> {
     let lower = |text: String| text.to_lowercase();
     let method = match config.gate {
         GateKind::None => "prompt tuning".to_owned(),
@@ -174,11 +169,107 @@ fn described(file: &PatchFile) -> Vec<(&'static str, String)> {
     rows.extend([
         ("width, blocks", size),
         ("added parameters", config.added_params().to_string()),
-        ("noise schedule", file.metadata.schedule.to_string()),
-        ("made on", file.metadata.date.clone()),
-        ("backbone", file.metadata.base_sha256.clone()),
     ]);
     rows
+}
+
+fn lora(args: &InspectArgs, file: &LoraFile, device: &Device) -> Result<()> {
+    anyhow::ensure!(
+        args.plot.is_none(),
+        "--plot draws a patch's gate; {} is a LoRA, which has none",
+        args.file
+    );
+    if let Some(name) = &args.model {
+        let backbone = open_backbone(name, device)?;
+        file.metadata.check_backbone(&backbone.fingerprint)?;
+    }
+    let config = file.lora.config();
+    if args.json {
+        let object = serde_json::json!({
+            "kind": "lora",
+            "config": config,
+            "scale": config.scale(),
+            "added_parameters": config.added_params(),
+            "schedule": file.metadata.schedule,
+            "base_sha256": file.metadata.base_sha256,
+            "date": file.metadata.date,
+        });
+        say(format_args!("{object:#}"))?;
+        return Ok(());
+    }
+    let targets: Vec<&str> = config.targets.iter().map(|target| target.name()).collect();
+    let table = facts([
+        ("kind", "LoRA".to_owned()),
+        ("rank", config.rank.to_string()),
+        (
+            "alpha",
+            format!("{}, a scale of {}", config.alpha, config.scale()),
+        ),
+        ("adapted in every block", targets.join(", ")),
+        (
+            "width, MLP width, blocks",
+            format!(
+                "{}, {}, {}",
+                config.hidden_size, config.mlp_hidden_size, config.depth
+            ),
+        ),
+        ("added parameters", config.added_params().to_string()),
+    ]);
+    let table = origin(table, &file.metadata);
+    say(table.to_string().trim_end())?;
+    Ok(())
+}
+
+fn baked(args: &InspectArgs, file: &BakedFile) -> Result<()> {
+    anyhow::ensure!(
+        args.plot.is_none(),
+        "--plot draws a patch's gate; {} is baked, and has none",
+        args.file
+    );
+    let config = &file.config;
+    if args.json {
+        let object = serde_json::json!({
+            "kind": "baked patch",
+            "config": config,
+            "timesteps": file.steps.timesteps,
+            "values": config.num_values(),
+            "schedule": file.metadata.schedule,
+            "base_sha256": file.metadata.base_sha256,
+            "date": file.metadata.date,
+        });
+        say(format_args!("{object:#}"))?;
+        return Ok(());
+    }
+    let table = facts([
+        ("kind", "baked patch".to_owned()),
+        (
+            "for --sampling-steps",
+            format!("{} ({} steps)", config.sampling_steps, config.steps),
+        ),
+        ("extra tokens", config.extra.to_string()),
+        ("tokens added to", config.added.to_string()),
+        (
+            "width, blocks",
+            format!("{}, {}", config.hidden_size, config.depth),
+        ),
+        ("values", config.num_values().to_string()),
+    ]);
+    let table = origin(table, &file.metadata);
+    say(table.to_string().trim_end())?;
+    Ok(())
+}
+
+/// When, and for what, an addition to a backbone was made.
+fn origin(table: Table, metadata: &PatchMetadata) -> Table {
+    [
+        ("noise schedule", metadata.schedule.to_string()),
+        ("made on", metadata.date.clone()),
+        ("backbone", metadata.base_sha256.clone()),
+    ]
+    .into_iter()
+    .fold(table, |table, (name, value)| {
+        table.row([name.to_owned(), value])
+    })
 }
 
 /// What the gate does on the patch's backbone: the one named, or the demo's if the patch is of it.
@@ -187,13 +278,13 @@ fn view(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<Option<
         Some(name) => open_backbone(name, device)?,
         None => {
             let demo = open_backbone("demo", device)?;
-            if file.check_backbone(&demo.fingerprint).is_err() {
+            if file.metadata.check_backbone(&demo.fingerprint).is_err() {
                 return Ok(None);
             }
             demo
         }
     };
-    file.check_backbone(&backbone.fingerprint)?;
+    file.metadata.check_backbone(&backbone.fingerprint)?;
     Ok(gate_view::look(
         &backbone.model,
         backbone.model.config().num_classes,

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::denoiser::Denoiser;
 use serde_json::json;
 
+use crate::DIFFUSION_STEPS;
 use crate::compute::Dtype;
 use crate::data::{self, ImageShape, Wanted};
 use crate::evaluate::loss::{LossBand, LossRequest, loss_profile};
@@ -26,7 +27,7 @@ pub struct LossArgs {
     /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
-    /// Patch to compare it with: its file or its run directory
+    /// Patch or LoRA to compare it with: its file or its run directory
     #[arg(long)]
     patch: Option<PathBuf>,
     /// Images to put noise on: 'demo' (which its model was trained on), a folder of images (a sub-folder a class), or
@@ -63,6 +64,11 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
     let base = open(None)?;
     let patched = args.patch.as_deref().map(|patch| open(Some(patch)));
     let patched = patched.transpose()?;
+    if let Some(patched) = &patched {
+        // Losses are taken at every timestep.
+        let all: Vec<usize> = (0..DIFFUSION_STEPS).collect();
+        patched.check_timesteps(&all).context("--patch")?;
+    }
     let layout = base.layout();
     let shape = ImageShape {
         channels: layout.channels,

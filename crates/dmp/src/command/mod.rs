@@ -1,5 +1,6 @@
 //! One module a command; none knows another.
 
+pub mod bake;
 pub mod bench;
 pub mod cache;
 pub mod convert;

@@ -23,7 +23,7 @@ pub struct SampleArgs {
     /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
     #[arg(long, default_value = "demo")]
     model: String,
-    /// Patch to put on it: its file or its run directory
+    /// Patch or LoRA to put on it: its file or its run directory
     #[arg(long)]
     patch: Option<PathBuf>,
     /// Folder for one PNG an image

@@ -17,8 +17,9 @@ const RECENT: usize = 2;
 const PARTIAL: &str = "partial";
 
 /// What runs make: a folder without a run that holds one of these is not theirs to write to.
-const PRODUCTS: [&str; 4] = [
+const PRODUCTS: [&str; 5] = [
     "patch.safetensors",
+    "lora.safetensors",
     "backbone.safetensors",
     "report.html",
     "stats.jsonl",

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
@@ -13,11 +12,11 @@ use dmp_math::weight::LossWeight;
 use dmp_model::checkpoint::{StoredType, TensorFile, backbone_bytes, load_backbone};
 use dmp_model::dit::{Dit, DitConfig};
 use dmp_model::patch::BalanceLoss;
-use dmp_model::train::{Ema, Objective, WholeOptimizer};
+use dmp_model::train::{Ema, Objective};
 use serde::{Deserialize, Serialize};
 
+use super::learner::{Learner, optimizer};
 use super::rate::{Decay, RateSchedule};
-use super::record::record;
 use super::{Session, is_default, read};
 use crate::output::write_atomic;
 use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
@@ -95,14 +94,9 @@ impl BackboneSettings {
 
 /// A backbone that learns.
 pub struct BackboneTrainee {
-    model: Dit,
-    ema: Option<Ema<Dit>>,
-    optimizer: WholeOptimizer,
-    objective: Objective,
-    rate: RateSchedule,
-    settings: BackboneSettings,
-    workers: Workers,
-    device: Device,
+    learner: Learner<Dit>,
+    /// That it was trained with.
+    noise_schedule: BetaSchedule,
 }
 
 impl BackboneTrainee {
@@ -115,7 +109,7 @@ impl BackboneTrainee {
         device: &Device,
     ) -> Result<Self> {
         let device = device.clone().autodiff();
-        let mut optimizer = WholeOptimizer::new(settings.weight_decay);
+        let optimizer = optimizer(settings.weight_decay, from.map(|(_, folder)| folder))?;
         let (model, average, updates) = match from {
             None => {
                 // Through bytes, so that parameters have the identities they will have when resumed.
@@ -129,14 +123,11 @@ impl BackboneTrainee {
                 let model = load_backbone(TensorFile::from_bytes(&bytes)?, None, &device)?.model;
                 (model.clone(), model, 0)
             }
-            Some((done, folder)) => {
-                optimizer = optimizer.load_state(read(&folder.join("optimizer.bin"))?)?;
-                (
-                    open(&folder.join("model.safetensors"), &device)?,
-                    open(&folder.join("ema.safetensors"), &device)?,
-                    done,
-                )
-            }
+            Some((done, folder)) => (
+                open(&folder.join("model.safetensors"), &device)?,
+                open(&folder.join("ema.safetensors"), &device)?,
+                done,
+            ),
         };
         let diffusion = settings.diffusion();
         let objective = Objective {
@@ -146,30 +137,30 @@ impl BackboneTrainee {
             balance: BalanceLoss::default(),
         };
         Ok(Self {
-            model: trainable(model),
-            ema: Some(Ema::new(average, settings.ema_decay, updates)),
-            optimizer,
-            objective,
-            rate: RateSchedule {
-                warmup: settings.warmup,
-                decay: settings.decay,
-                steps: settings.steps,
+            learner: Learner {
+                module: trainable(model),
+                ema: Some(Ema::new(average, settings.ema_decay, updates)),
+                optimizer,
+                objective,
+                learning_rate: settings.learning_rate,
+                schedule: RateSchedule {
+                    warmup: settings.warmup,
+                    decay: settings.decay,
+                    steps: settings.steps,
+                },
+                clip_norm: settings.clip_norm,
+                workers: Workers::on(&device)?,
+                device,
             },
-            settings: settings.clone(),
-            workers: Workers::on(&device)?,
-            device,
+            noise_schedule: settings.schedule,
         })
     }
 
     /// The file of the averaged backbone.
     pub fn average_bytes(&self, stored: StoredType) -> Result<Vec<u8>> {
-        let ema = self
-            .ema
-            .as_ref()
-            .context("the moving average is lost after a failed step")?;
         Ok(backbone_bytes(
-            ema.average(),
-            self.settings.schedule,
+            &self.learner.product(),
+            self.noise_schedule,
             stored,
         )?)
     }
@@ -190,66 +181,22 @@ fn open(path: &Path, device: &Device) -> Result<Dit> {
         .model)
 }
 
-/// Most parts a batch is split into: each holds gradients of every weight until they are added up.
-const MOST_PARTS: usize = 8;
-
-impl BackboneTrainee {
-    /// Gradients and figures of a batch, its images spread over `workers`, each part with a graph of its own.
-    fn gradients(
-        &self,
-        batch: &HostBatch,
-        workers: &Workers,
-    ) -> (Vec<GradientsParams>, StepRecord) {
-        let parts = batch.split(workers.count().min(MOST_PARTS)).into_iter();
-        let parts = workers.map(
-            parts
-                .map(|part| (self.model.clone().fork(&self.device), part))
-                .collect(),
-            |(model, part)| {
-                let share = part.len() as f64 / batch.len() as f64;
-                let noised = part.noised(&self.device);
-                let loss = self.objective.bare(&model, &noised, &part.labels);
-                let gradients = (loss.total.clone() * share).backward();
-                let gradients = GradientsParams::from_grads(gradients, &model);
-                (gradients, record(&loss), share)
-            },
-        );
-        let mut record = StepRecord::default();
-        let mut gradients = Vec::with_capacity(parts.len());
-        for (part, figures, share) in parts {
-            record.add_share(&figures, share);
-            gradients.push(part);
-        }
-        (gradients, record)
-    }
-}
-
 impl Trainee for BackboneTrainee {
     fn step(&mut self, step: u64, batch: &HostBatch) -> Result<StepRecord> {
-        let (gradients, mut record) = self.gradients(batch, &self.workers);
-        let rate = self.settings.learning_rate * self.rate.factor(step);
-        let (model, norm) =
-            self.optimizer
-                .step(self.model.clone(), gradients, rate, self.settings.clip_norm);
-        self.model = model;
-        if let Some(ema) = &mut self.ema {
-            ema.update(&self.model);
-        }
-        record.grad_norm = norm.0;
-        Ok(record)
+        Ok(self.learner.step(step, batch, Dit::clone))
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
+        let model = self.learner.module.valid();
         write_atomic(
             &folder.join("model.safetensors"),
-            &backbone_bytes(&self.model.valid(), self.settings.schedule, StoredType::F32)?,
+            &backbone_bytes(&model, self.noise_schedule, StoredType::F32)?,
         )?;
         write_atomic(
             &folder.join("ema.safetensors"),
             &self.average_bytes(StoredType::F32)?,
         )?;
-        write_atomic(&folder.join("optimizer.bin"), &self.optimizer.state()?)?;
-        Ok(())
+        self.learner.save_optimizer(folder)
     }
 }
 
@@ -268,7 +215,7 @@ pub fn train_backbone(
     let checkpointing = session.checkpointing;
     let trainee = session.train(settings, settings.draw_plan(), settings.steps, |from| {
         let mut trainee = BackboneTrainee::new(settings, start, from, device)?;
-        trainee.model.set_checkpointing(checkpointing);
+        trainee.learner.module.set_checkpointing(checkpointing);
         Ok(trainee)
     })?;
     Ok(write_atomic(

@@ -1,4 +1,4 @@
-//! What trains: a whole backbone (from scratch, or fine-tuned), and a patch on a frozen one.
+//! What trains: a whole backbone (from scratch, or fine-tuned), and a patch or a LoRA on a frozen one.
 
 use std::path::Path;
 
@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 
 mod args;
 mod backbone;
+mod frozen;
+mod learner;
+mod lora;
 mod patch;
 mod rate;
 mod record;
@@ -15,6 +18,7 @@ mod tests;
 
 pub use args::LoopArgs;
 pub use backbone::{BackboneSettings, BackboneTrainee, train_backbone};
+pub use lora::{LoraSettings, LoraTrainee, train_lora};
 pub use patch::{PatchSettings, PatchTrainee, train_patch};
 pub use rate::{Decay, RateSchedule};
 pub use session::{Cadence, Session};

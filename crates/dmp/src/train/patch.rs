@@ -19,7 +19,7 @@ pub use settings::PatchSettings;
 
 use super::rate::RateSchedule;
 use super::record::{gate_record, record};
-use super::{Session, read};
+use super::{Session, frozen, read};
 use crate::output::write_atomic;
 use crate::run::{HostBatch, StepRecord, Trainee, Workers};
 
@@ -48,15 +48,8 @@ impl PatchTrainee {
         device: &Device,
     ) -> Result<Self> {
         let device = device.clone().autodiff();
-        let size = backbone.model.config().input_size;
-        let mut metadata = PatchMetadata {
-            base_sha256: backbone.fingerprint,
-            schedule: settings.schedule,
-            architecture: "dit".to_owned(),
-            title: format!("DMP patch of {}", settings.model),
-            resolution: format!("{size}x{size}"),
-            date: crate::today(),
-        };
+        let mut metadata =
+            frozen::metadata("DMP patch", &settings.model, &backbone, settings.schedule);
         // A new patch goes through bytes too, so that parameters have the identities they have when resumed.
         let (bytes, optimizer) = match from {
             None => {
@@ -81,7 +74,8 @@ impl PatchTrainee {
         };
         let file = TensorFile::from_bytes(&bytes).with_context(shown)?;
         let file = load_patch(file, &device).with_context(shown)?;
-        file.check_backbone(&metadata.base_sha256)
+        file.metadata
+            .check_backbone(&metadata.base_sha256)
             .with_context(shown)?;
         // A run keeps the day it began.
         metadata.date = file.metadata.date;
@@ -137,11 +131,7 @@ impl PatchTrainee {
 
     /// Verifies that not a byte of the backbone has changed.
     pub fn verify_frozen(&self) -> Result<()> {
-        anyhow::ensure!(
-            self.model.backbone().frozen_hash() == self.frozen,
-            "the frozen backbone changed during training; this is a fault of the program, please report it"
-        );
-        Ok(())
+        frozen::verify(self.model.backbone(), &self.frozen)
     }
 }
 

@@ -7,9 +7,10 @@ use crate::harness::{Bench, ok, refused, rewind};
 #[test]
 fn what_is_computed_anew_changes_no_byte() {
     let bench = Bench::new();
-    for method in ["dmp", "full"] {
+    for method in ["dmp", "full", "lora"] {
         let product = match method {
             "full" => "backbone.safetensors",
+            "lora" => "lora.safetensors",
             _ => "patch.safetensors",
         };
         let mut trained = ["none", "mlp", "block"].map(|checkpointing| {

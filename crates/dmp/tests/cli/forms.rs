@@ -73,3 +73,98 @@ fn flags_that_mean_nothing_to_a_form_are_refused() {
         assert!(error.contains(word), "{flags}: {error}");
     }
 }
+
+/// Without its gate a patch draws the images that it draws with it, at the steps it was baked for and at no others.
+#[test]
+fn a_baked_patch_draws_the_same_images() {
+    let bench = Bench::new();
+    let model = bench.str("base");
+    let drawn = |patch: &str, extra: &str| {
+        let npz = bench.str("x.npz");
+        ok(&format!(
+            "sample --model {model} --patch {patch} --count 2 --npz {npz} {extra}"
+        ));
+        bench.bytes("x.npz")
+    };
+    for (index, form) in ["--position mix", "", "--position prepend --prompts 3"]
+        .into_iter()
+        .enumerate()
+    {
+        let run = format!("form-{index}");
+        bench.train(&run, &format!("--steps 3 --gate-input timestep {form}"));
+        let (patch, baked) = (bench.str(&run), bench.str("baked.safetensors"));
+        let bake = format!("bake {patch} --model {model} --out {baked}");
+        let said = ok(&format!("{bake} --sampling-steps 4 --json"));
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["steps"], 4);
+        let [kept, other] = ["--sampling-steps 4", "--sampling-steps 5"];
+        assert_eq!(drawn(&patch, kept), drawn(&baked, kept), "{form}");
+        let shown = ok(&format!("inspect {baked} --json"));
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["timesteps"].as_array().unwrap().len(), 4);
+        let error = refused(&format!(
+            "sample --model {model} --patch {baked} {other} --grid {}",
+            bench.str("x.png")
+        ));
+        assert!(error.contains("--sampling-steps it was baked"), "{error}");
+        let error = refused(&format!("loss --model {model} --patch {baked} --count 20"));
+        assert!(error.contains("was baked"), "{error}");
+        let error = refused(&format!("bake {baked} --model {model} --out {baked}"));
+        assert!(error.contains("baked already"), "{error}");
+        let half = bench.str("half.safetensors");
+        ok(&format!(
+            "bake {patch} --model {model} --sampling-steps 4 --half --out {half}"
+        ));
+        let [whole, half] =
+            ["baked.safetensors", "half.safetensors"].map(|name| bench.bytes(name).len());
+        assert!(half < whole && half > whole / 3, "{half} of {whole}");
+    }
+    bench.train("labels", "--steps 1");
+    let error = refused(&format!(
+        "bake {} --model {model} --out {}",
+        bench.str("labels"),
+        bench.str("y.safetensors")
+    ));
+    assert!(error.contains("--gate-input timestep"), "{error}");
+}
+
+/// From our file to the public code's and back.
+#[test]
+fn a_patch_is_converted_both_ways() {
+    let bench = Bench::new();
+    let model = bench.str("base");
+    bench.train("patch", "--steps 2 --top-k 0.5");
+    let (patch, public, back) = (
+        bench.str("patch"),
+        bench.str("x.pt"),
+        bench.str("back.safetensors"),
+    );
+    ok(&format!("convert {patch} --model {model} --out {public}"));
+    ok(&format!("convert {public} --model {model} --out {back}"));
+    let config = |file: &str| {
+        let shown = ok(&format!("inspect {file} --model {model} --json"));
+        serde_json::from_str::<Value>(&shown).unwrap()
+    };
+    assert_eq!(config(&patch)["gate"], config(&back)["gate"]);
+    for (line, word) in [
+        (
+            format!("convert {public} --out {back}"),
+            "not the one given",
+        ),
+        (
+            format!("convert {patch}/patch.safetensors --model {model} --out {back}"),
+            "no PyTorch file",
+        ),
+        (
+            format!("convert {patch} --model {model} --top-k 1 --out {public}"),
+            "--top-k",
+        ),
+        (
+            format!("convert {patch} --model {model} --out x.bin"),
+            ".pt",
+        ),
+    ] {
+        let error = refused(&line);
+        assert!(error.contains(word), "{error}");
+    }
+}

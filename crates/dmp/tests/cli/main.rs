@@ -8,6 +8,7 @@ mod eval;
 mod forms;
 mod harness;
 mod latents;
+mod lora;
 mod loss;
 mod refusals;
 mod training;

@@ -89,6 +89,25 @@ fn of_a_run() {
         ),
         ("--load 1", &["--load", "--top-k"]),
         ("--schedule squaredcos_cap_v2", &["trained with linear"]),
+        ("--rank 2", &["--rank", "--method lora"]),
+        (
+            "--method full --targets qkv",
+            &["--targets", "--method lora"],
+        ),
+        (
+            "--method prompt-tuning --alpha 1",
+            &["--alpha", "--method lora"],
+        ),
+        (
+            "--method lora --prompt-rate 1",
+            &["--prompt-rate", "a patch"],
+        ),
+        ("--method lora --gate-rate 1", &["--gate-rate", "a patch"]),
+        (
+            "--method lora --dtype bf16",
+            &["--dtype bf16", "leave it out"],
+        ),
+        ("--method lora --rank 17", &["--rank", "from 1 to 16"]),
     ] {
         let model = bench.str("base");
         let out = bench.str("refused");
@@ -127,6 +146,8 @@ fn help_has_examples_and_wrong_usage_exits_2() {
         ("train --out x --clip-norm nan", "above 0"),
         ("train --out x --prompt-rate inf", "at least 0"),
         ("train --out x --batch 99999999", "from 1 to 65536"),
+        ("train --out x --method lora --targets qkv,fc3", "'fc3'"),
+        ("train --out x --method lora --alpha 0", "above 0"),
         ("bench --backbone dit-s-2 --tokens 7", "give 4 or 9"),
         ("eval a --reference b --neighbours 0", "from 1 to"),
     ] {

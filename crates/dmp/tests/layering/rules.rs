@@ -10,8 +10,13 @@ pub struct SourceRule {
 pub const SOURCE_RULES: &[SourceRule] = &[
     SourceRule {
         within: "crates/dmp-model/src/dit",
-        forbidden: &["crate::patch", "crate::patched"],
+        forbidden: &["crate::patch", "crate::patched", "crate::lora"],
         because: "a backbone knows nothing of patches; it exposes a hook and `patched` joins the two",
+    },
+    SourceRule {
+        within: "crates/dmp-model/src/lora",
+        forbidden: &["crate::patch", "crate::patched"],
+        because: "a LoRA changes weights; prompts and gates are another way to the same end",
     },
     SourceRule {
         within: "crates/dmp-model/src/patch",
@@ -20,7 +25,12 @@ pub const SOURCE_RULES: &[SourceRule] = &[
     },
     SourceRule {
         within: "crates/dmp-model/src/sampler",
-        forbidden: &["crate::dit", "crate::patch", "crate::patched"],
+        forbidden: &[
+            "crate::dit",
+            "crate::patch",
+            "crate::patched",
+            "crate::lora",
+        ],
         because: "a sampler is a function over a denoiser and knows no architecture",
     },
 ];

@@ -1,4 +1,4 @@
-//! `dmp train`: a patch on a frozen backbone, or the whole backbone to compare with.
+//! `dmp train`: a patch on a frozen backbone, or a LoRA or the whole backbone to compare with.
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
@@ -18,9 +18,11 @@ use crate::train::{
 };
 
 mod gate;
+mod lora;
 mod patch;
 mod whole;
 
+use lora::LoraArgs;
 use patch::PatchArgs;
 use whole::WholeArgs;
 
@@ -33,9 +35,11 @@ enum MethodName {
     PromptTuning,
     /// Every weight of the backbone: full fine-tuning
     Full,
+    /// Low-rank changes of the backbone's weights
+    Lora,
 }
 
-/// Train a patch on a frozen backbone, or fine-tune the backbone to compare; rerun the same command to go on with an interrupted run
+/// Train a patch on a frozen backbone, or a LoRA or the whole backbone to compare; rerun the same command to go on with an interrupted run
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  dmp train --model demo --data demo --out runs/patch --steps 200 --seed 1"
@@ -59,7 +63,7 @@ pub struct TrainArgs {
     #[arg(long, value_enum, default_value_t = Decay::Constant)]
     decay: Decay,
     /// Decay of the moving average of what is trained, which is what is written; 0 for no average
-    /// [default: 0 for a patch, 0.99 for --method full]
+    /// [default: 0 for a patch or a LoRA, 0.99 for --method full]
     #[arg(long, value_parser = flags::ema_decay)]
     ema_decay: Option<f64>,
     /// Share of labels dropped, if the backbone knows a null label
@@ -71,28 +75,34 @@ pub struct TrainArgs {
     schedule: Option<BetaSchedule>,
     #[command(flatten, next_help_heading = "Of --method dmp and prompt-tuning")]
     patch: PatchArgs,
-    #[command(flatten, next_help_heading = "Of --method full")]
+    #[command(flatten, next_help_heading = "Of --method full and lora")]
     whole: WholeArgs,
+    #[command(flatten, next_help_heading = "Of --method lora")]
+    lora: LoraArgs,
 }
 
 impl TrainArgs {
     /// Refuses flags that mean nothing to the method.
     fn refuse_foreign_flags(&self) -> Result<()> {
-        let (foreign, of) = match self.method {
-            MethodName::Dmp => match self.patch.gate.idle() {
-                Some(flag) => {
-                    bail!("{flag} is of a gate that learns, not of --gate uniform; leave it out")
-                }
-                None => (self.whole.first_given(), "--method full"),
-            },
-            MethodName::PromptTuning => (
-                self.whole.first_given().or(self.patch.gate.first_given()),
-                "another --method",
-            ),
-            MethodName::Full => (self.patch.first_given(), "a patch"),
+        if self.method == MethodName::Dmp
+            && let Some(flag) = self.patch.gate.idle()
+        {
+            bail!("{flag} is of a gate that learns, not of --gate uniform; leave it out");
+        }
+        let whole = (self.whole.first_given(), "--method full and lora");
+        let lora = (self.lora.first_given(), "--method lora");
+        let foreign = match self.method {
+            MethodName::Dmp => vec![whole, lora],
+            MethodName::PromptTuning => {
+                vec![whole, lora, (self.patch.gate.first_given(), "--method dmp")]
+            }
+            MethodName::Full => vec![(self.patch.first_given(), "a patch"), lora],
+            MethodName::Lora => vec![(self.patch.first_but_dtype(), "a patch")],
         };
-        if let Some(flag) = foreign {
-            bail!("{flag} is of {of}, not of this training; leave it out");
+        for (flag, of) in foreign {
+            if let Some(flag) = flag {
+                bail!("{flag} is of {of}, not of this training; leave it out");
+            }
         }
         let reasons = [
             self.patch.alike(self.method),
@@ -156,7 +166,7 @@ impl TrainArgs {
             seed: self.training.seed,
             steps: self.steps,
             batch: self.training.batch,
-            learning_rate: self.whole.learning_rate(),
+            learning_rate: self.whole.learning_rate(1e-4),
             weight_decay: 0.0,
             warmup: self.warmup,
             decay: self.decay,
@@ -203,6 +213,7 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<()> {
     let product = match args.method {
         MethodName::Dmp | MethodName::PromptTuning => patch(args, device)?,
         MethodName::Full => whole(args, device)?,
+        MethodName::Lora => lora::lora(args, device)?,
     };
     say(args.training.out.join(product).display())?;
     Ok(())
@@ -220,13 +231,7 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     let data = args.training.open_data(Some(shape(&backbone)))?;
     let settings = args.patch_settings(config, &backbone, schedule, &data);
     let directory = args.directory(&settings)?;
-    let total = backbone.model.config().num_params();
-    let added = settings.patch.added_params();
-    eprintln!(
-        "patch of {added} parameters (+{:.2} %), {} images",
-        100.0 * added as f64 / total as f64,
-        data.len()
-    );
+    report_size("patch", settings.patch.added_params(), &backbone, &data);
     let interrupt = Interrupt::listen();
     let session = args.session(&directory, data, &interrupt);
     train_patch(&settings, backbone, session, device)?;
@@ -248,6 +253,16 @@ fn whole(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     let session = args.session(&directory, data, &interrupt);
     train_backbone(&settings, Some(&backbone.model), session, device)?;
     Ok("backbone.safetensors")
+}
+
+/// Says how large an addition to the backbone is, and what it will be trained on.
+fn report_size(kind: &str, added: usize, backbone: &BackboneFile, data: &Dataset) {
+    let total = backbone.model.config().num_params();
+    eprintln!(
+        "{kind} of {added} parameters (+{:.2} %), {} images",
+        100.0 * added as f64 / total as f64,
+        data.len()
+    );
 }
 
 /// What the backbone takes.

@@ -158,6 +158,11 @@ impl PatchArgs {
 
     /// The first of these flags that was given.
     pub(super) fn first_given(&self) -> Option<&'static str> {
+        first_given(&[("--dtype", self.dtype.is_some())]).or(self.first_but_dtype())
+    }
+
+    /// The first given of those that mean something to a patch alone.
+    pub(super) fn first_but_dtype(&self) -> Option<&'static str> {
         first_given(&[
             ("--prompt-rate", self.prompt_rate.is_some()),
             ("--position", self.position.is_some()),
@@ -166,7 +171,6 @@ impl PatchArgs {
             ("--prompt-rank", self.prompt_rank.is_some()),
             ("--prompt-grid", self.prompt_grid.is_some()),
             ("--depth", self.depth.is_some()),
-            ("--dtype", self.dtype.is_some()),
         ])
         .or(self.gate.first_given())
     }

@@ -1,5 +1,7 @@
 //! A batch in parts has the gradients and the loss of the batch in one.
 
+use burn::optim::GradientsParams;
+
 use super::*;
 use crate::train::tests::{TINY, assert_close, batch, random, summed};
 
@@ -32,18 +34,20 @@ fn a_batch_in_parts_has_the_gradients_of_the_batch_in_one() {
     let (settings, device) = (settings(), Device::flex());
     let start = random(&settings.backbone, &device);
     let trainee = BackboneTrainee::new(&settings, Some(&start), None, &device).unwrap();
+    let learner = &trainee.learner;
     let batch = batch(settings.draw_plan());
 
-    let noised = batch.noised(&trainee.device);
-    let loss = trainee
+    let noised = batch.noised(&learner.device);
+    let loss = learner
         .objective
-        .bare(&trainee.model, &noised, &batch.labels);
+        .bare(&learner.module, &noised, &batch.labels);
     let total = f64::from(loss.total.clone().into_scalar::<f32>());
-    let whole = GradientsParams::from_grads(loss.total.backward(), &trainee.model);
-    let expected = summed(&trainee.model, &[whole]);
+    let whole = GradientsParams::from_grads(loss.total.backward(), &learner.module);
+    let expected = summed(&learner.module, &[whole]);
     for count in [1, 2, 3] {
-        let (gradients, record) = trainee.gradients(&batch, &Workers::with_count(count).unwrap());
+        let workers = Workers::with_count(count).unwrap();
+        let (gradients, record) = learner.gradients(&batch, &workers, Dit::clone);
         assert!((record.loss - total).abs() < 1e-5 * total, "{count}");
-        assert_close(&summed(&trainee.model, &gradients), &expected);
+        assert_close(&summed(&learner.module, &gradients), &expected);
     }
 }

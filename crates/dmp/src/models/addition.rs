@@ -1,0 +1,77 @@
+//! What is put on a backbone, from its file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use dmp_model::checkpoint::{
+    AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, load_baked, load_lora,
+    load_patch,
+};
+
+/// What a file given with `--patch` holds.
+#[derive(Debug, Clone)]
+pub enum Addition {
+    /// Prompts and a gate.
+    Patch(Box<PatchFile>),
+    /// Low-rank changes of the backbone's weights.
+    Lora(Box<LoraFile>),
+    /// What a patch comes to at each step of one sampler.
+    Baked(Box<BakedFile>),
+}
+
+impl Addition {
+    /// What the file says of itself.
+    pub fn metadata(&self) -> &PatchMetadata {
+        match self {
+            Self::Patch(file) => &file.metadata,
+            Self::Lora(file) => &file.metadata,
+            Self::Baked(file) => &file.metadata,
+        }
+    }
+}
+
+/// Opens the file of a patch or a LoRA, or the one in a run directory; its metadata say which it is.
+pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
+    let path = addition_path(path);
+    let shown = || format!("patch {}", path.display());
+    let bytes = fs::read(&path).with_context(|| {
+        format!(
+            "{}: cannot be read; give a patch.safetensors or lora.safetensors made by 'dmp train', or its run directory",
+            shown()
+        )
+    })?;
+    let file = TensorFile::from_bytes(&bytes).with_context(shown)?;
+    Ok(match AdditionKind::of(&file) {
+        Some(AdditionKind::Lora) => {
+            Addition::Lora(Box::new(load_lora(file, device).with_context(shown)?))
+        }
+        Some(AdditionKind::Baked) => {
+            Addition::Baked(Box::new(load_baked(file, device).with_context(shown)?))
+        }
+        // What is neither is refused as a patch.
+        _ => Addition::Patch(Box::new(load_patch(file, device).with_context(shown)?)),
+    })
+}
+
+/// Whether a file says that it is a patch or a LoRA, or holds one as a run directory. What cannot be read says nothing.
+pub fn is_addition(path: &Path) -> bool {
+    fs::read(addition_path(path))
+        .ok()
+        .and_then(|bytes| TensorFile::from_bytes(&bytes).ok())
+        .is_some_and(|file| AdditionKind::of(&file).is_some())
+}
+
+/// The file of a patch or a LoRA: of a run directory, the one in it.
+fn addition_path(path: &Path) -> PathBuf {
+    if !path.is_dir() {
+        return path.to_owned();
+    }
+    let [patch, lora] = ["patch.safetensors", "lora.safetensors"].map(|name| path.join(name));
+    if !patch.exists() && lora.exists() {
+        lora
+    } else {
+        patch
+    }
+}

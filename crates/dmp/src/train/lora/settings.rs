@@ -1,0 +1,76 @@
+//! What decides a LoRA's training.
+
+use dmp_math::diffusion::Diffusion;
+use dmp_math::schedule::BetaSchedule;
+use dmp_math::timesteps::Timesteps;
+use dmp_math::weight::LossWeight;
+use dmp_model::lora::LoraConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::run::DrawPlan;
+use crate::train::{Decay, is_default};
+
+/// Everything that decides what a LoRA's training does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraSettings {
+    /// The backbone.
+    pub model: String,
+    /// Its fingerprint.
+    pub model_sha256: String,
+    /// What to train on.
+    pub data: String,
+    /// Its [`Dataset::fingerprint`](crate::data::Dataset::fingerprint): other images under the same name are no
+    /// continuation.
+    pub data_sha256: String,
+    /// Seed of every stream.
+    pub seed: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Images a step.
+    pub batch: usize,
+    /// AdamW's learning rate, without weight decay.
+    pub learning_rate: f64,
+    /// Steps of warm-up.
+    pub warmup: u64,
+    /// What follows the warm-up.
+    pub decay: Decay,
+    /// Decay of the factors' moving average, which is what is written; 0 is the factors themselves.
+    pub ema_decay: f64,
+    /// Whether images are mirrored at random.
+    pub flip: bool,
+    /// Share of labels dropped, if the backbone knows a null label.
+    pub label_dropout: f64,
+    /// Gradients are scaled down to this norm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Noise schedule, of 1000 steps.
+    pub schedule: BetaSchedule,
+    /// Weight of the loss over noise levels.
+    pub loss_weight: LossWeight,
+    /// How often each timestep is drawn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timesteps: Timesteps,
+    /// The LoRA.
+    pub lora: LoraConfig,
+}
+
+impl LoraSettings {
+    /// The process trained with.
+    pub fn diffusion(&self) -> Diffusion {
+        Diffusion::new(self.schedule, crate::DIFFUSION_STEPS)
+    }
+
+    /// What is drawn for each step, for a backbone with this null label and this many classes.
+    pub fn draw_plan(&self, null_label: Option<usize>, num_classes: usize) -> DrawPlan {
+        DrawPlan {
+            seed: self.seed,
+            batch: self.batch,
+            timesteps: self.timesteps.over(&self.diffusion()),
+            flip: self.flip,
+            label_dropout: null_label.map(|null| (self.label_dropout, null)),
+            labelled: num_classes > 1,
+            gate: None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A LoRA as a user trains it and uses it: everywhere that a patch goes.
+
+use std::fs;
+use std::path::Path;
+
+use dmp_model::checkpoint::{StoredType, TensorFile};
+use serde_json::Value;
+
+use crate::harness::{Bench, dmp, ok, refused, rewind};
+
+#[test]
+fn a_lora_is_trained_resumed_inspected_and_sampled() {
+    let bench = Bench::new();
+    let line = "--method lora --rank 2 --dtype f32 --steps 4";
+    let printed = bench.train("lora", line);
+    assert_eq!(
+        Path::new(printed.trim()),
+        bench.path("lora/lora.safetensors")
+    );
+    let whole = bench.bytes("lora/lora.safetensors");
+    rewind(&bench.path("lora"), "lora.safetensors");
+    bench.train("lora", line);
+    assert!(
+        bench.bytes("lora/lora.safetensors") == whole,
+        "resumed equals uninterrupted"
+    );
+    // The average too goes on where it stood.
+    let averaged = format!("{line} --ema-decay 0.9 --decay cosine --warmup 1 --clip-norm 1");
+    bench.train("average", &averaged);
+    let average = bench.bytes("average/lora.safetensors");
+    rewind(&bench.path("average"), "lora.safetensors");
+    bench.train("average", &averaged);
+    assert!(bench.bytes("average/lora.safetensors") == average && average != whole);
+    let error = refused(&bench.train_line("lora", "--method lora --rank 3 --alpha 2 --steps 4"));
+    assert!(error.contains("rank"), "{error}");
+
+    let (model, lora) = (bench.str("base"), bench.str("lora"));
+    let shown = ok(&format!("inspect {lora} --model {model} --json"));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        (&shown["kind"], &shown["scale"]),
+        (&"lora".into(), &1.0.into())
+    );
+    // Two blocks of width 16: 2·(4·16 + 2·16 + 5·16 + 5·16).
+    assert_eq!(shown["added_parameters"], 2 * 2 * 256);
+    let table = ok(&format!("inspect {lora}/lora.safetensors"));
+    assert!(table.contains("qkv, proj, fc1, fc2"), "{table}");
+
+    let draw = |name: &str, extra: &str| {
+        let npz = bench.str(name);
+        ok(&format!(
+            "sample --model {model} --count 5 --sampling-steps 3 --npz {npz} {extra}"
+        ));
+        fs::read(&npz).unwrap()
+    };
+    let with = format!("--patch {lora}");
+    let drawn = draw("a.npz", &with);
+    assert_eq!(drawn, draw("b.npz", &format!("{with} --batch 2")));
+    let file = format!("--patch {lora}/lora.safetensors --dtype f32");
+    assert_eq!(drawn, draw("c.npz", &file));
+    // Merged, the weights are like any others: packed in bf16 too.
+    draw("d.npz", &format!("{with} --dtype bf16"));
+
+    let measured = |command: &str| -> Value {
+        let printed = ok(&format!("{command} --model {model} {with} --json"));
+        serde_json::from_str(&printed).unwrap()
+    };
+    let score = measured("eval --count 20 --sampling-steps 2");
+    assert!(score["frechet"].as_f64().unwrap() > 0.0, "{score}");
+    let loss = measured("loss --count 32");
+    let of = |side: &str| loss["all"][side]["mean"].as_f64().unwrap();
+    assert!(of("base") > 0.0 && of("base") != of("patched"), "{loss}");
+}
+
+/// At a rate of nothing it stays what it begins as, which changes no image.
+#[test]
+fn a_new_lora_draws_what_the_backbone_draws() {
+    let bench = Bench::new();
+    bench.train(
+        "still",
+        "--method lora --steps 2 --learning-rate 0 --targets fc1,qkv --alpha 3",
+    );
+    let model = bench.str("base");
+    let draw = |extra: &str| {
+        let npz = bench.str("x.npz");
+        ok(&format!(
+            "sample --model {model} --count 4 --sampling-steps 3 --npz {npz} {extra}"
+        ));
+        fs::read(&npz).unwrap()
+    };
+    let still = bench.str("still");
+    assert_eq!(draw(&format!("--patch {still}")), draw(""));
+    let shown = ok(&format!("inspect {still} --json"));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        shown["config"]["targets"],
+        serde_json::json!(["qkv", "fc1"])
+    );
+    assert_eq!(shown["scale"], 0.75);
+}
+
+#[test]
+fn what_a_lora_is_not_is_refused() {
+    let bench = Bench::new();
+    let trained = dmp(&bench.train_line("lora", "--method lora --rank 1 --steps 1"));
+    let said = String::from_utf8(trained.stderr).unwrap();
+    assert!(said.contains("LoRA of 512 parameters (+"), "{said}");
+    let (model, lora, grid) = (bench.str("base"), bench.str("lora"), bench.str("x.png"));
+    let says = |line: &str, words: &[&str]| {
+        let error = refused(line);
+        for word in words {
+            assert!(error.contains(word), "no '{word}' in: {error}");
+        }
+    };
+    let draw = |rest: &str| format!("sample --grid {grid} {rest}");
+    says(
+        &draw(&format!("--model demo --patch {lora}")),
+        &["trained on another backbone"],
+    );
+    says(
+        &draw(&format!("--model {lora}/lora.safetensors")),
+        &["this is a patch", "--patch"],
+    );
+    says(
+        &format!("inspect {lora} --plot {}", bench.str("x.svg")),
+        &["--plot", "is a LoRA"],
+    );
+    says(
+        &format!("inspect {lora} --model demo"),
+        &["trained on another backbone"],
+    );
+    says(
+        &draw(&format!("--model {model} --patch {}", bench.str("base"))),
+        &["lora.safetensors", "cannot be read"],
+    );
+
+    let path = bench.path("lora/lora.safetensors");
+    let mut file = TensorFile::from_bytes(&fs::read(&path).unwrap()).unwrap();
+    let name = "transformer.blocks.1.mlp.fc1.lora_B.weight";
+    file.tensors.get_mut(name).unwrap().shape.reverse();
+    fs::write(&path, file.to_bytes(StoredType::F32).unwrap()).unwrap();
+    says(
+        &draw(&format!("--model {model} --patch {lora}")),
+        &["lora.safetensors", name, "[1, 64] instead of [64, 1]"],
+    );
+    assert!(!bench.path("x.png").exists());
+}

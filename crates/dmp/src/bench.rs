@@ -215,6 +215,7 @@ impl Bench {
             flip: false,
             label_dropout: self.config.class_dropout_prob,
             clip_norm: None,
+            accumulate: 1,
             schedule: Default::default(),
             loss_weight: Default::default(),
             timesteps: Default::default(),

@@ -147,6 +147,7 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         flip: false,
         label_dropout: config.class_dropout_prob,
         clip_norm: None,
+        accumulate: 1,
         schedule: schedule_of(backbone.schedule, None)?,
         loss_weight: Default::default(),
         timesteps: Timesteps::Importance,

@@ -83,6 +83,7 @@ impl PretrainArgs {
             flip: training.flips(data),
             label_dropout: self.label_dropout,
             clip_norm: training.clip_norm,
+            accumulate: training.accumulate,
             schedule: self.schedule,
             loss_weight: training.loss_weight,
             timesteps: training.timesteps,

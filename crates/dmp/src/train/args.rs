@@ -25,6 +25,9 @@ pub struct LoopArgs {
     /// Images a step
     #[arg(long, default_value_t = 128, value_parser = flags::batch)]
     pub batch: usize,
+    /// Pieces that each core's images of a step are computed in, one after the other, to save memory; sums are rounded otherwise
+    #[arg(long, default_value_t = 1, value_parser = flags::batch)]
+    pub accumulate: usize,
     /// Mirror images at random [default: true; false for 'demo', where every shoe points the same way]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub flip: Option<bool>,

@@ -15,6 +15,7 @@ use dmp_model::patch::BalanceLoss;
 use dmp_model::train::{Ema, Objective};
 use serde::{Deserialize, Serialize};
 
+use super::accumulate::{is_one, one};
 use super::learner::{Learner, optimizer};
 use super::rate::{Decay, RateSchedule};
 use super::{Session, is_default, read};
@@ -42,6 +43,9 @@ pub struct BackboneSettings {
     pub steps: u64,
     /// Images a step.
     pub batch: usize,
+    /// Pieces that a worker's images are computed in, one after the other.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// AdamW's learning rate.
     pub learning_rate: f64,
     /// AdamW's weight decay.
@@ -138,6 +142,7 @@ impl BackboneTrainee {
         };
         Ok(Self {
             learner: Learner {
+                accumulate: settings.accumulate,
                 module: trainable(model),
                 ema: Some(Ema::new(average, settings.ema_decay, updates)),
                 optimizer,

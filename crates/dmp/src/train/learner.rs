@@ -10,6 +10,7 @@ use burn::tensor::Device;
 use dmp_model::denoiser::Denoiser;
 use dmp_model::train::{Ema, Objective, WholeOptimizer};
 
+use super::accumulate::over_pieces;
 use super::rate::RateSchedule;
 use super::read;
 use super::record::record;
@@ -38,6 +39,8 @@ pub(super) struct Learner<M> {
     pub schedule: RateSchedule,
     /// Gradients are scaled down to this norm.
     pub clip_norm: Option<f64>,
+    /// Pieces that a worker's images are computed in.
+    pub accumulate: usize,
     /// Who computes.
     pub workers: Workers,
     /// Where, with autodiff.
@@ -53,25 +56,28 @@ impl<M: Module> Learner<M> {
         workers: &Workers,
         network: impl Fn(&M) -> D + Sync,
     ) -> (Vec<GradientsParams>, StepRecord) {
-        let (objective, device) = (&self.objective, &self.device);
+        let (objective, device, accumulate) = (&self.objective, &self.device, self.accumulate);
         let parts = batch.split(workers.count().min(MOST_PARTS)).into_iter();
         let parts = workers.map(
             parts
                 .map(|part| (self.module.clone().fork(device), part))
                 .collect(),
             |(module, part)| {
-                let share = part.len() as f64 / batch.len() as f64;
-                let noised = part.noised(device);
-                let loss = objective.bare(&network(&module), &noised, &part.labels);
-                let gradients = (loss.total.clone() * share).backward();
-                let gradients = GradientsParams::from_grads(gradients, &module);
-                (gradients, record(&loss), share)
+                over_pieces(&module, &part, accumulate, batch.len(), |piece, share| {
+                    let noised = piece.noised(device);
+                    let loss = objective.bare(&network(&module), &noised, &piece.labels);
+                    let gradients = (loss.total.clone() * share).backward();
+                    (
+                        GradientsParams::from_grads(gradients, &module),
+                        record(&loss),
+                    )
+                })
             },
         );
         let mut record = StepRecord::default();
         let mut gradients = Vec::with_capacity(parts.len());
-        for (part, figures, share) in parts {
-            record.add_share(&figures, share);
+        for (part, figures) in parts {
+            record.add_share(&figures, 1.0);
             gradients.push(part);
         }
         (gradients, record)

@@ -82,6 +82,7 @@ impl LoraTrainee {
         Ok(Self {
             backbone,
             learner: Learner {
+                accumulate: settings.accumulate,
                 module: file.lora,
                 ema,
                 optimizer: optimizer(0.0, folder)?,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+mod accumulate;
 mod args;
 mod backbone;
 mod frozen;

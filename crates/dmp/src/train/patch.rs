@@ -17,6 +17,7 @@ use dmp_model::train::{Ema, Objective, PatchOptimizer, PatchRates};
 
 pub use settings::PatchSettings;
 
+use super::accumulate::over_pieces;
 use super::rate::RateSchedule;
 use super::record::{gate_record, record};
 use super::{Session, frozen, read};
@@ -135,30 +136,31 @@ impl PatchTrainee {
     }
 }
 
-/// Gradients and figures of a batch, or of a part of it.
-struct Part {
-    gradients: Option<GradientsParams>,
-    record: StepRecord,
-}
-
 impl PatchTrainee {
     /// Of the mean over images, some images' `share` of it. `model` has parameters that are leaves of a graph of its
     /// own, so that parts can be computed at once.
-    fn images(&self, model: &Patched<Dit>, part: &HostBatch, share: f64) -> Part {
+    fn images(
+        &self,
+        model: &Patched<Dit>,
+        part: &HostBatch,
+        share: f64,
+    ) -> (GradientsParams, StepRecord) {
         let noise = part.gate_noise(&self.device);
         let batch = part.noised(&self.device);
         let loss = self
             .objective
             .images(model, &batch, &part.labels, noise.as_ref());
         let gradients = (loss.total.clone() * share).backward();
-        Part {
-            record: record(&loss),
-            gradients: Some(GradientsParams::from_grads(gradients, model.patch())),
-        }
+        let gradients = GradientsParams::from_grads(gradients, model.patch());
+        (gradients, record(&loss))
     }
 
     /// Of the balance terms, which do not split; the backbone's blocks do not run for them.
-    fn balance(&self, model: &Patched<Dit>, batch: &HostBatch) -> Part {
+    fn balance(
+        &self,
+        model: &Patched<Dit>,
+        batch: &HostBatch,
+    ) -> (Option<GradientsParams>, StepRecord) {
         let noise = batch.gate_noise(&self.device);
         let timesteps = self.objective.timesteps(batch.steps());
         let routing = model.route(&timesteps, &batch.labels, noise.as_ref());
@@ -168,11 +170,9 @@ impl PatchTrainee {
         let weighted = balance
             .and_then(|balance| balance.weighted)
             .filter(|_| model.patch().config().gate.learns());
-        Part {
-            record,
-            gradients: weighted
-                .map(|total| GradientsParams::from_grads(total.backward(), model.patch())),
-        }
+        let gradients =
+            weighted.map(|total| GradientsParams::from_grads(total.backward(), model.patch()));
+        (gradients, record)
     }
 
     /// Gradients and figures of a batch, its images spread over `workers`.
@@ -189,16 +189,18 @@ impl PatchTrainee {
         let (parts, balance) = workers.map_beside(
             parts.map(|part| (forked(), part)).collect(),
             |(model, part)| {
-                let share = part.len() as f64 / batch.len() as f64;
-                (self.images(&model, &part, share), share)
+                let pieces = self.settings.accumulate;
+                over_pieces(model.patch(), &part, pieces, batch.len(), |piece, share| {
+                    self.images(&model, piece, share)
+                })
             },
             || self.balance(&forked(), batch),
         );
-        let mut record = balance.record;
-        let mut gradients: Vec<_> = balance.gradients.into_iter().collect();
-        for (part, share) in parts {
-            record.add_share(&part.record, share);
-            gradients.extend(part.gradients);
+        let (gradients, mut record) = balance;
+        let mut gradients: Vec<_> = gradients.into_iter().collect();
+        for (part, figures) in parts {
+            record.add_share(&figures, 1.0);
+            gradients.push(part);
         }
         (gradients, record)
     }

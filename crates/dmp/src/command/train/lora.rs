@@ -76,6 +76,7 @@ impl TrainArgs {
             flip: self.training.flips(data),
             label_dropout: self.label_dropout,
             clip_norm: self.training.clip_norm,
+            accumulate: self.training.accumulate,
             schedule,
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps,

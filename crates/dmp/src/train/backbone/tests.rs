@@ -22,6 +22,7 @@ fn settings() -> BackboneSettings {
         flip: true,
         label_dropout: 0.3,
         clip_norm: None,
+        accumulate: 1,
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::P2 { k: 1.0, gamma: 1.0 },
         timesteps: Timesteps::Importance,
@@ -33,8 +34,8 @@ fn settings() -> BackboneSettings {
 fn a_batch_in_parts_has_the_gradients_of_the_batch_in_one() {
     let (settings, device) = (settings(), Device::flex());
     let start = random(&settings.backbone, &device);
-    let trainee = BackboneTrainee::new(&settings, Some(&start), None, &device).unwrap();
-    let learner = &trainee.learner;
+    let mut trainee = BackboneTrainee::new(&settings, Some(&start), None, &device).unwrap();
+    let learner = &mut trainee.learner;
     let batch = batch(settings.draw_plan());
 
     let noised = batch.noised(&learner.device);
@@ -44,8 +45,9 @@ fn a_batch_in_parts_has_the_gradients_of_the_batch_in_one() {
     let total = f64::from(loss.total.clone().into_scalar::<f32>());
     let whole = GradientsParams::from_grads(loss.total.backward(), &learner.module);
     let expected = summed(&learner.module, &[whole]);
-    for count in [1, 2, 3] {
+    for (count, pieces) in [(1, 1), (2, 1), (3, 1), (1, 3), (2, 2)] {
         let workers = Workers::with_count(count).unwrap();
+        learner.accumulate = pieces;
         let (gradients, record) = learner.gradients(&batch, &workers, Dit::clone);
         assert!((record.loss - total).abs() < 1e-5 * total, "{count}");
         assert_close(&summed(&learner.module, &gradients), &expected);

@@ -8,6 +8,7 @@ use dmp_model::lora::LoraConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::run::DrawPlan;
+use crate::train::accumulate::{is_one, one};
 use crate::train::{Decay, is_default};
 
 /// Everything that decides what a LoRA's training does.
@@ -29,6 +30,9 @@ pub struct LoraSettings {
     pub steps: u64,
     /// Images a step.
     pub batch: usize,
+    /// Pieces that a worker's images are computed in, one after the other.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// AdamW's learning rate, without weight decay.
     pub learning_rate: f64,
     /// Steps of warm-up.

@@ -27,6 +27,7 @@ fn settings() -> LoraSettings {
         flip: true,
         label_dropout: 0.3,
         clip_norm: None,
+        accumulate: 1,
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::Constant,
         timesteps: Timesteps::Importance,

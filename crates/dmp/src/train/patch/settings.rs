@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compute::Dtype;
 use crate::run::DrawPlan;
+use crate::train::accumulate::{is_one, one};
 use crate::train::{Decay, is_default};
 
 /// Everything that decides what a patch's training does.
@@ -30,6 +31,9 @@ pub struct PatchSettings {
     pub steps: u64,
     /// Images a step.
     pub batch: usize,
+    /// Pieces that a worker's images are computed in, one after the other.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// AdamW's learning rate for prompts.
     pub prompt_rate: f64,
     /// AdamW's learning rate for the gate and its noise weights.

@@ -30,6 +30,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
         flip: true,
         label_dropout: 0.3,
         clip_norm: None,
+        accumulate: 1,
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::MinSnr { gamma: 5.0 },
         timesteps: Timesteps::Importance,
@@ -75,7 +76,7 @@ fn a_batch_in_parts_has_the_gradients_of_the_batch_in_one() {
         (GateKind::None, BalanceForm::Shazeer),
     ] {
         let settings = settings(gate, form);
-        let (trainee, batch) = begun(&settings);
+        let (mut trainee, batch) = begun(&settings);
         let noise = batch.gate_noise(&trainee.device);
         let loss = trainee.objective.patched(
             &trainee.model,
@@ -86,8 +87,9 @@ fn a_batch_in_parts_has_the_gradients_of_the_batch_in_one() {
         let total = f64::from(loss.total.clone().into_scalar::<f32>());
         let whole = GradientsParams::from_grads(loss.total.backward(), trainee.model.patch());
         let expected = summed(trainee.model.patch(), &[whole]);
-        for count in [1, 2, 3] {
+        for (count, pieces) in [(1, 1), (2, 1), (3, 1), (1, 3), (2, 2), (2, 9)] {
             let workers = Workers::with_count(count).unwrap();
+            trainee.settings.accumulate = pieces;
             let (gradients, record) = trainee.gradients(&batch, &workers);
             assert!(
                 (record.loss - total).abs() < 1e-5 * total,

@@ -31,17 +31,17 @@ pub const STAGES: [Stage; 6] = [
     Stage {
         folder: "second",
         steps: 15_000,
-        settings: "--learning-rate 1e-4 --decay constant --ema-decay 0.9995 --seed 1 --keep-every 1000",
+        settings: "--timesteps uniform --learning-rate 1e-4 --decay constant --ema-decay 0.9995 --seed 1 --keep-every 1000",
     },
     Stage {
         folder: "third",
         steps: 30_000,
-        settings: "--learning-rate 5e-4 --decay constant --ema-decay 0.9998 --seed 2 --keep-every 1000",
+        settings: "--timesteps uniform --learning-rate 5e-4 --decay constant --ema-decay 0.9998 --seed 2 --keep-every 1000",
     },
     Stage {
         folder: "fourth",
         steps: 25_000,
-        settings: "--learning-rate 1e-4 --decay constant --ema-decay 0.9995 --seed 3 --keep-every 1000",
+        settings: "--timesteps uniform --learning-rate 1e-4 --decay constant --ema-decay 0.9995 --seed 3 --keep-every 1000",
     },
     Stage {
         folder: "fifth",

@@ -4,6 +4,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
 use dmp_math::schedule::BetaSchedule;
+use dmp_math::timesteps::Timesteps;
 use dmp_model::dit::DitConfig;
 
 use crate::data::{Dataset, ImageShape};
@@ -86,7 +87,7 @@ impl PretrainArgs {
             accumulate: training.accumulate,
             schedule: self.schedule,
             loss_weight: training.loss_weight,
-            timesteps: training.timesteps,
+            timesteps: training.timesteps(Timesteps::Uniform),
             backbone: DitConfig {
                 input_size: shape.height,
                 patch_size: self.patch_size,

@@ -41,8 +41,9 @@ pub struct LoopArgs {
     #[arg(long, default_value_t = LossWeight::Constant)]
     pub loss_weight: LossWeight,
     /// How often each timestep is drawn: uniform, or importance (1/noise level, with the same expected gradient, less noisy)
-    #[arg(long, default_value_t = Timesteps::Uniform)]
-    pub timesteps: Timesteps,
+    /// [default: importance in train, uniform in pretrain]
+    #[arg(long)]
+    timesteps: Option<Timesteps>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -61,6 +62,11 @@ pub struct LoopArgs {
 }
 
 impl LoopArgs {
+    /// How timesteps are drawn, where nothing is said as `default` says.
+    pub fn timesteps(&self, default: Timesteps) -> Timesteps {
+        self.timesteps.unwrap_or(default)
+    }
+
     /// Whether images of `data` are mirrored.
     pub fn flips(&self, data: &Dataset) -> bool {
         self.flip.unwrap_or(!data.is_oriented())

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use dmp_math::schedule::BetaSchedule;
+use dmp_math::timesteps::Timesteps;
 use dmp_model::checkpoint::BackboneFile;
 use dmp_model::lora::{LoraConfig, Target};
 
@@ -79,7 +80,7 @@ impl TrainArgs {
             accumulate: self.training.accumulate,
             schedule,
             loss_weight: self.training.loss_weight,
-            timesteps: self.training.timesteps,
+            timesteps: self.training.timesteps(Timesteps::Importance),
             lora,
         }
     }

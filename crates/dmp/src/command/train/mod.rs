@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use dmp_math::schedule::BetaSchedule;
+use dmp_math::timesteps::Timesteps;
 use dmp_model::checkpoint::BackboneFile;
 use dmp_model::denoiser::Backbone;
 use dmp_model::patch::PatchConfig;
@@ -59,8 +60,8 @@ pub struct TrainArgs {
     /// Steps of linear warm-up
     #[arg(long, default_value_t = 0)]
     warmup: u64,
-    /// Learning rate after the warm-up
-    #[arg(long, value_enum, default_value_t = Decay::Constant)]
+    /// Learning rate after the warm-up. With constant a finished run can be taken further
+    #[arg(long, value_enum, default_value_t = Decay::Cosine)]
     decay: Decay,
     /// Decay of the moving average of what is trained, which is what is written; 0 for no average
     /// [default: 0 for a patch or a LoRA, 0.99 for --method full]
@@ -145,7 +146,7 @@ impl TrainArgs {
             accumulate: self.training.accumulate,
             schedule,
             loss_weight: self.training.loss_weight,
-            timesteps: self.training.timesteps,
+            timesteps: self.training.timesteps(Timesteps::Importance),
             gate_noise: self.patch.gate.noise(),
             dtype: self.patch.dtype(),
             balance: self.patch.gate.balance_loss(),
@@ -178,7 +179,7 @@ impl TrainArgs {
             accumulate: self.training.accumulate,
             schedule,
             loss_weight: self.training.loss_weight,
-            timesteps: self.training.timesteps,
+            timesteps: self.training.timesteps(Timesteps::Importance),
             backbone: backbone.model.config().clone(),
         }
     }

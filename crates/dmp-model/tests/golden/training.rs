@@ -112,7 +112,7 @@ fn check_gradients(case: &mut Case, schedule: &str, model: &Patched<Dit>, loss: 
         .iter()
         .enumerate()
         .filter_map(|(block, _)| model.patch().prompts_of(block))
-        .flat_map(|block| gradient(block))
+        .flat_map(gradient)
         .collect();
     case.check(&format!("out.{schedule}.grad.prompt_embeddings"), &prompts);
     if let Some(gate) = model.patch().gate().and_then(LearnedGate::linear) {

@@ -7,4 +7,5 @@ pub mod inspect;
 pub mod loss;
 pub mod pretrain;
 pub mod sample;
+pub mod sweep;
 pub mod train;

@@ -8,4 +8,5 @@ mod eval;
 mod harness;
 mod loss;
 mod refusals;
+mod sweep;
 mod training;

@@ -14,6 +14,7 @@
 //! | [`kernel_distance`](mod@kernel_distance) | kernel distance (KID) between two sets of rows |
 //! | [`manifold`](mod@manifold) | precision, recall, density and coverage of one set of rows in another |
 //! | [`inception_score`](mod@inception_score) | Inception score of a classifier's logits |
+//! | [`student`] | quantiles of Student's t, for intervals around a mean of few values |
 //! | [`resample`] | resizing as PIL does it |
 //! | [`grid`] | from values on one grid of points to another |
 //! | [`reference_random`] | numpy's random choices, so that subsets are those of the reference evaluators |
@@ -36,6 +37,7 @@ pub mod resample;
 pub mod respacing;
 pub mod schedule;
 pub mod seed;
+pub mod student;
 pub mod timesteps;
 pub mod weight;
 

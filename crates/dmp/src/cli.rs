@@ -12,6 +12,7 @@ use crate::command::inspect::InspectArgs;
 use crate::command::loss::LossArgs;
 use crate::command::pretrain::PretrainArgs;
 use crate::command::sample::SampleArgs;
+use crate::command::sweep::SweepArgs;
 use crate::command::train::TrainArgs;
 use crate::device::DeviceName;
 
@@ -33,6 +34,28 @@ impl Cli {
         let matches = allow_negative_numbers(Self::command()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
+}
+
+/// Whether the program would understand these words, the name of a command and its flags; else a sentence that says why
+/// not.
+pub fn understood(words: &[String]) -> Result<(), String> {
+    let words = std::iter::once("dmp").chain(words.iter().map(String::as_str));
+    match allow_negative_numbers(Cli::command()).try_get_matches_from(words) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(in_one_sentence(&error.to_string())),
+    }
+}
+
+/// What clap says on several lines, up to where it comes to usage in general.
+fn in_one_sentence(said: &str) -> String {
+    let parts: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .map(|line| line.strip_prefix("error: ").unwrap_or(line))
+        .collect();
+    parts.join("; ")
 }
 
 /// Lets a flag's value be negative, so that what is wrong with `--steps -3` is told of `--steps` and not of a flag `-3`.
@@ -70,4 +93,31 @@ pub enum Command {
     Bake(BakeArgs),
     /// Turn a checkpoint of the public PyTorch code into a patch, or the other way
     Convert(ConvertArgs),
+    /// Train and measure settings with several seeds, and make one table of them
+    Sweep(SweepArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::understood;
+
+    #[test]
+    fn what_is_not_understood_is_one_sentence() {
+        let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+        assert_eq!(
+            understood(&words("train --out x --gate-noise false")),
+            Ok(())
+        );
+        let sentence = understood(&words("train --out x --promts 3")).unwrap_err();
+        assert!(
+            sentence.starts_with(
+                "unexpected argument '--promts' found; tip: a similar argument exists: '--prompts'"
+            ),
+            "{sentence}"
+        );
+        assert!(
+            !sentence.contains('\n') && !sentence.contains("Usage"),
+            "{sentence}"
+        );
+    }
 }

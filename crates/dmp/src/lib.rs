@@ -19,6 +19,7 @@ pub mod output;
 pub mod report;
 pub mod run;
 pub mod sampling;
+pub mod sweep;
 pub mod train;
 
 /// Steps of the diffusion every model here is trained with.

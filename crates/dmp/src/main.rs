@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use dmp::cli::{Cli, Command};
-use dmp::run::Interrupted;
-use dmp::{command, device};
+use dmp::cli::{self, Cli, Command};
+use dmp::command;
+use dmp::device::{self, DeviceName};
+use dmp::run::{DryRun, Interrupted};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
         eprintln!("{}", sentence(&error));
         return ExitCode::from(130);
     }
+    if error.is::<DryRun>() {
+        eprintln!("{}", sentence(&error));
+        return ExitCode::SUCCESS;
+    }
     eprintln!("error: {}", sentence(&error));
     ExitCode::FAILURE
 }
@@ -44,15 +49,20 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    let device = cli.device.open()?;
+    let device = match cli.command {
+        // It computes nothing itself: its steps are processes of their own, which open what was asked for.
+        Command::Sweep(_) => DeviceName::Cpu,
+        _ => cli.device,
+    };
+    let device = device.open()?;
     if dmp_model::fused::available(&device) {
-        return act(&cli.command, &device);
+        return act(cli, &device);
     }
-    device::guarded(|| act(&cli.command, &device))?
+    device::guarded(|| act(cli, &device))?
 }
 
-fn act(command: &Command, device: &Device) -> anyhow::Result<()> {
-    match command {
+fn act(cli: &Cli, device: &Device) -> anyhow::Result<()> {
+    match &cli.command {
         Command::Demo(args) => command::demo::demo(args, device),
         Command::Train(args) => command::train::train(args, device),
         Command::Sample(args) => command::sample::sample(args, device),
@@ -64,5 +74,6 @@ fn act(command: &Command, device: &Device) -> anyhow::Result<()> {
         Command::Cache(args) => command::cache::cache(args, device),
         Command::Bake(args) => command::bake::bake(args, device),
         Command::Convert(args) => command::convert::convert(args, device),
+        Command::Sweep(args) => command::sweep::sweep(args, cli.device, cli::understood),
     }
 }

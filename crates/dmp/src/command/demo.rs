@@ -194,6 +194,7 @@ fn train(
         cadence,
         checkpointing: Checkpointing::None,
         interrupt: &Interrupt::listen(),
+        dry_run: false,
     };
     train_patch(settings, backbone, session, device)
 }

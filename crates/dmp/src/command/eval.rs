@@ -14,7 +14,8 @@ use crate::data::Split;
 use crate::evaluate::{METRIC, score};
 use crate::models::Model;
 use crate::output::say;
-use crate::sampling::{SamplingArgs, open_model};
+use crate::run::DryRun;
+use crate::sampling::{Sampling, SamplingArgs, open_model};
 use compared::{InceptionArgs, compared};
 
 /// Measure images, or what a model draws, against a reference
@@ -42,6 +43,9 @@ pub struct EvalArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Check flags, model and reference, and measure nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten, next_help_heading = "With Inception's features")]
@@ -73,6 +77,11 @@ fn model(args: &EvalArgs, device: &Device) -> Result<Model> {
     open_model(&args.model, args.patch.as_deref(), &args.sampling, device)
 }
 
+/// The end of a dry run.
+fn nothing_measured() -> anyhow::Error {
+    DryRun("dry run: nothing was measured".to_owned()).into()
+}
+
 /// So few images hardly determine a covariance of 128 features.
 const FEW: usize = 1000;
 
@@ -91,6 +100,10 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         );
     }
     let model = model(args, device)?;
+    if args.dry_run {
+        Sampling::new(&model, &args.sampling, device)?;
+        return Err(nothing_measured());
+    }
     if args.sampling.count < FEW {
         eprintln!(
             "note: a distance of {} images is too large and compares only with others of as many; give --count 10000 to \

@@ -10,4 +10,5 @@ pub mod inspect;
 pub mod loss;
 pub mod pretrain;
 pub mod sample;
+pub mod sweep;
 pub mod train;

@@ -144,6 +144,7 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
         cadence: args.training.cadence(),
         checkpointing: args.training.checkpointing.into(),
         interrupt: &Interrupt::listen(),
+        dry_run: args.training.dry_run,
     };
     train_backbone(&settings, None, session, device)?;
     say(directory.path("backbone.safetensors").display())?;

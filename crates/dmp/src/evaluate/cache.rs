@@ -55,7 +55,7 @@ impl Slot {
 }
 
 /// Adds the contents of a file, or of everything in a folder in the order of names.
-fn hash(path: &Path, hasher: &mut Sha256) -> Result<()> {
+pub fn hash(path: &Path, hasher: &mut Sha256) -> Result<()> {
     if path.is_dir() {
         let mut inside: Vec<PathBuf> = std::fs::read_dir(path)?
             .map(|entry| Ok(entry?.path()))

@@ -37,7 +37,8 @@ pub fn open(flag: Option<&Path>, device: &Device) -> Result<Weights> {
     Ok(Weights { network, sha256 })
 }
 
-fn locate(flag: Option<&Path>) -> Result<PathBuf> {
+/// Where they are: the file that `flag` names, else the environment, else one in a cache folder.
+pub fn locate(flag: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = flag {
         return Ok(path.to_owned());
     }

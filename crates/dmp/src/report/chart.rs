@@ -40,7 +40,7 @@ const WIDTH: u32 = 720;
 const PLOT_HEIGHT: u32 = 300;
 /// Okabe and Ito's colours, which readers with any colour vision tell apart; ordered to contrast on
 /// white and on black.
-const COLOURS: [RGBColor; 6] = [
+pub(super) const COLOURS: [RGBColor; 6] = [
     RGBColor(0x00, 0x82, 0xc8),
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x9e, 0x73),
@@ -181,7 +181,7 @@ struct Curve<'a> {
     colour: RGBColor,
 }
 
-fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+pub(super) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |range, value| {
         let (low, high) = range.unwrap_or((value, value));
         Some((low.min(value), high.max(value)))

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`grid`] | `u8` images | [`Png`] |
 //! | [`chart`] | named series of points | [`Svg`] |
+//! | [`dots`] | means with their intervals | [`Svg`] |
 //! | [`heatmap`] | a matrix | [`Svg`] with the cells as an embedded PNG |
 //! | [`table`] | rows of cells | aligned text, or a table of a page |
 //! | [`html`] | all of these | one self-contained page |
@@ -16,6 +17,7 @@ pub mod chart;
 mod colourbar;
 mod colourmap;
 pub mod demo;
+pub mod dots;
 mod frame;
 pub mod grid;
 pub mod heatmap;

@@ -13,6 +13,17 @@ pub enum Align {
     Right,
 }
 
+impl Align {
+    /// The cell with blanks up to `width`.
+    fn pad(self, cell: &str, width: usize) -> String {
+        let blank = " ".repeat(width.saturating_sub(cell.width()));
+        match self {
+            Self::Left => format!("{cell}{blank}"),
+            Self::Right => format!("{blank}{cell}"),
+        }
+    }
+}
+
 /// A column's heading and alignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
@@ -89,6 +100,50 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// The table as Markdown, its columns aligned in the text too.
+    ///
+    /// ```
+    /// use dmp::report::table::{Column, Table};
+    ///
+    /// let table = Table::new([Column::text("model"), Column::number("distance")]).row(["base", "7.70"]);
+    /// assert_eq!(table.to_markdown(), "\
+    /// | model | distance |
+    /// | ----- | -------: |
+    /// | base  |     7.70 |
+    /// ");
+    /// ```
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let plain = |text: &str| text.replace('\n', " ").replace('|', "\\|");
+        let cells = |row: &[String]| row.iter().map(|cell| plain(cell)).collect();
+        let headings = self.columns.iter().map(|column| plain(&column.heading));
+        let escaped = Self {
+            columns: self.columns.clone(),
+            rows: [headings.collect()]
+                .into_iter()
+                .chain(self.rows.iter().map(|row| cells(row)))
+                .collect(),
+        };
+        let widths: Vec<usize> = escaped
+            .widths()
+            .into_iter()
+            .map(|width| width.max(3))
+            .collect();
+        let line = |row: &Vec<String>| -> String {
+            let cells = row.iter().zip(escaped.columns.iter().zip(&widths));
+            let padded = cells.map(|(cell, (column, width))| column.align.pad(cell, *width));
+            format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
+        };
+        let rules = escaped.columns.iter().zip(&widths);
+        let rules = rules.map(|(column, width)| match column.align {
+            Align::Left => "-".repeat(*width),
+            Align::Right => format!("{}:", "-".repeat(width - 1)),
+        });
+        let mut lines: Vec<String> = escaped.rows.iter().map(line).collect();
+        lines.insert(1, line(&rules.collect()));
+        lines.concat()
+    }
+
     fn widths(&self) -> Vec<usize> {
         let heading = self.columns.iter().map(|column| column.heading.width());
         heading
@@ -109,13 +164,7 @@ impl fmt::Display for Table {
         let line = |cells: &mut dyn Iterator<Item = &str>| {
             let padded: Vec<String> = cells
                 .zip(self.columns.iter().zip(&widths))
-                .map(|(cell, (column, width))| {
-                    let blank = " ".repeat(width - cell.width());
-                    match column.align {
-                        Align::Left => format!("{cell}{blank}"),
-                        Align::Right => format!("{blank}{cell}"),
-                    }
-                })
+                .map(|(cell, (column, width))| column.align.pad(cell, *width))
                 .collect();
             padded.join("  ").trim_end().to_owned()
         };
@@ -161,6 +210,15 @@ Fréchet    3.0
             .row(["2", "extra"])
             .row([""; 0]);
         assert_eq!(table.to_string(), "a\n─  ─────\n1\n2  extra\n\n");
+    }
+
+    #[test]
+    fn markdown_escapes_what_would_end_a_cell() {
+        let table = Table::new([Column::text("a|b"), Column::number("n")]).row(["x", "1|2"]);
+        assert_eq!(
+            table.to_markdown(),
+            "| a\\|b |    n |\n| ---- | ---: |\n| x    | 1\\|2 |\n"
+        );
     }
 
     #[test]

@@ -138,6 +138,11 @@ impl RunDir {
         Ok(Self { root })
     }
 
+    /// The directory as it is, to read what a run has left there.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
     /// Takes the directory for this process; another that wants it is refused until the result is dropped.
     pub fn lock(&self) -> Result<RunLock, RunDirError> {
         create_dir(&self.root)?;

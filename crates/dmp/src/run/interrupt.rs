@@ -9,6 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[error("{0}")]
 pub struct Interrupted(pub String);
 
+/// Everything was found in order, and no more was asked for; the program says so and succeeds.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DryRun(pub String);
+
 /// Whether the user has asked to stop.
 #[derive(Debug, Clone)]
 pub struct Interrupt(Arc<AtomicBool>);
@@ -16,6 +21,18 @@ pub struct Interrupt(Arc<AtomicBool>);
 impl Interrupt {
     /// Listens for Ctrl-C (and SIGTERM) from now on; every call shares one listener.
     pub fn listen() -> Self {
+        Self::listener(|| {
+            eprintln!("\nstopping at the next step; press Ctrl-C again to stop at once");
+        })
+    }
+
+    /// The same in silence, for a process that waits for another of this program: a terminal's Ctrl-C reaches both, and
+    /// the one that works says what it does.
+    pub fn listen_in_silence() -> Self {
+        Self::listener(|| {})
+    }
+
+    fn listener(say: fn()) -> Self {
         static LISTENER: OnceLock<Interrupt> = OnceLock::new();
         LISTENER
             .get_or_init(|| {
@@ -25,7 +42,7 @@ impl Interrupt {
                     if flag.swap(true, Ordering::SeqCst) {
                         std::process::exit(130);
                     }
-                    eprintln!("\nstopping at the next step; press Ctrl-C again to stop at once");
+                    say();
                 });
                 if let Err(error) = installed {
                     tracing::warn!("Ctrl-C will stop without saving: {error}");

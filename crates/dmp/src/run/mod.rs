@@ -11,7 +11,7 @@ mod workers;
 
 pub use batch::{DrawPlan, HostBatch, Prefetch};
 pub use directory::{RunDir, RunDirError, RunLock};
-pub use interrupt::{Interrupt, Interrupted};
+pub use interrupt::{DryRun, Interrupt, Interrupted};
 pub use looping::{RunPlan, Trainee, run};
 pub use progress::progress_bar;
 pub use stats::{Line, StepRecord, Window};

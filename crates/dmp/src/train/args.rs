@@ -59,6 +59,9 @@ pub struct LoopArgs {
     /// Never remove checkpoints at multiples of this
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     keep_every: Option<u64>,
+    /// Check flags, model, data and run directory, and train nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 impl LoopArgs {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::data::Dataset;
 use crate::models::check_data;
-use crate::run::{DrawPlan, Interrupt, Prefetch, RunDir, RunPlan, Trainee, run};
+use crate::run::{DrawPlan, DryRun, Interrupt, Prefetch, RunDir, RunPlan, Trainee, run};
 
 /// How often a run writes.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,8 @@ pub struct Session<'a> {
     pub cadence: Cadence,
     /// What stops it early.
     pub interrupt: &'a Interrupt,
+    /// Whether to stop before anything is written.
+    pub dry_run: bool,
 }
 
 impl Session<'_> {
@@ -47,13 +49,20 @@ impl Session<'_> {
         steps: u64,
         open: impl FnOnce(Option<(u64, &Path)>) -> Result<T>,
     ) -> Result<T> {
-        let _lock = self.directory.lock()?;
+        let _lock = match self.dry_run {
+            true => None,
+            false => Some(self.directory.lock()?),
+        };
         let checkpoint = self.directory.latest_checkpoint()?;
         let done = checkpoint.as_ref().map_or(0, |(step, _)| *step);
         anyhow::ensure!(
             done <= steps,
             "the run directory already holds {done} steps; give --steps {done} or more"
         );
+        if self.dry_run {
+            let said = format!("dry run: {done} of {steps} steps are done; nothing was written");
+            return Err(DryRun(said).into());
+        }
         self.directory.begin(settings, done)?;
         let from = checkpoint
             .as_ref()

@@ -11,4 +11,5 @@ mod latents;
 mod lora;
 mod loss;
 mod refusals;
+mod sweep;
 mod training;

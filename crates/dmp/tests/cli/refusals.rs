@@ -126,7 +126,7 @@ fn of_a_run() {
 #[test]
 fn help_has_examples_and_wrong_usage_exits_2() {
     for command in [
-        "demo", "train", "sample", "eval", "loss", "inspect", "pretrain", "bench",
+        "demo", "train", "sample", "eval", "loss", "inspect", "pretrain", "bench", "sweep",
     ] {
         assert!(
             ok(&format!("{command} --help")).contains("Example"),

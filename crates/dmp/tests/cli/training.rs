@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Bench, ok, rewind};
+use crate::harness::{Bench, ok, refused, rewind};
 
 #[test]
 fn a_resumed_pretraining_equals_an_uninterrupted_one() {
@@ -229,4 +229,27 @@ fn a_folder_of_images_is_data() {
         config.contains("flip = true"),
         "photographs are mirrored by default: {config}"
     );
+}
+
+#[test]
+fn a_dry_run_checks_and_writes_nothing() {
+    let bench = Bench::new();
+    let model = bench.str("base");
+    for line in [
+        bench.train_line("dry", "--steps 2 --dry-run"),
+        bench.train_line("dry", "--method full --steps 2 --dry-run"),
+        format!("pretrain --data demo --out {} --dry-run", bench.str("dry")),
+        format!("eval --model {model} --count 4 --dry-run"),
+        format!("eval --model {model} --count 4 --eta 0.5 --sampler ddim --dry-run"),
+    ] {
+        assert_eq!(ok(&line), "", "{line}");
+        assert!(!bench.path("dry").exists(), "{line}");
+    }
+    refused(&format!("eval --model {model} --eta 0.5 --dry-run"));
+    refused(&bench.train_line("dry", "--top-k 0.001 --dry-run"));
+    // What is there stays: of a finished run it says so.
+    bench.train("patch", "--steps 2");
+    let before = bench.bytes("patch/patch.safetensors");
+    ok(&bench.train_line("patch", "--steps 2 --dry-run"));
+    assert!(bench.bytes("patch/patch.safetensors") == before);
 }

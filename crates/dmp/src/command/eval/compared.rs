@@ -110,6 +110,10 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
         weights: None,
         device,
     };
+    if args.dry_run {
+        seen.weights_for([&reference, &samples])?;
+        return Err(super::nothing_measured());
+    }
     // The reference first: it may be in the cache, and what is wrong with it shows before hours of sampling.
     let reference = seen.side(reference, Some(reference_path), "reference")?;
     let samples = seen.side(samples, args.samples.as_deref(), "samples")?;
@@ -172,6 +176,21 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
+    /// Opens the weights if a side needs them.
+    fn weights_for(&mut self, sides: [&Side<'_>; 2]) -> Result<()> {
+        if sides.iter().any(|side| matches!(side, Side::Images(_))) {
+            self.open()?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<&Weights> {
+        Ok(match &mut self.weights {
+            Some(weights) => weights,
+            none => none.insert(weights::open(self.args.inception.as_deref(), self.device)?),
+        })
+    }
+
     /// The side with its features taken. Those of files are kept for the next run.
     fn side<'s>(
         &mut self,
@@ -182,12 +201,10 @@ impl Seen<'_> {
         let Side::Images(pictures) = side else {
             return Ok(side);
         };
-        let weights = match &mut self.weights {
-            Some(weights) => weights,
-            none => none.insert(weights::open(self.args.inception.as_deref(), self.device)?),
-        };
+        let (args, device) = (self.args, self.device);
+        let weights = self.open()?;
         let slot = match path {
-            Some(path) => Slot::of(path, &weights.sha256, self.args.preprocess)
+            Some(path) => Slot::of(path, &weights.sha256, args.preprocess)
                 .with_context(|| path.display().to_string())?,
             None => None,
         };
@@ -196,8 +213,8 @@ impl Seen<'_> {
         }
         let extractor = Extractor {
             network: &weights.network,
-            preprocess: self.args.preprocess,
-            device: self.device,
+            preprocess: args.preprocess,
+            device,
         };
         let extracted = extractor.all(pictures, name)?;
         if let Some(slot) = slot {

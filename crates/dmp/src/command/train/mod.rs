@@ -206,6 +206,7 @@ impl TrainArgs {
             cadence: self.training.cadence(),
             checkpointing: self.training.checkpointing.into(),
             interrupt,
+            dry_run: self.training.dry_run,
         }
     }
 }

@@ -1,0 +1,106 @@
+//! `dmp sweep`: settings × seeds, each trained and measured, and one table of what came of them.
+
+mod folder;
+mod program;
+mod running;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::device::DeviceName;
+use crate::output::say;
+use crate::run::Interrupt;
+use crate::sweep::plan::shell;
+use crate::sweep::record::Records;
+use crate::sweep::{Plan, Recipe};
+use folder::Folder;
+use program::Program;
+use running::Sweep;
+
+/// Train and measure settings with several seeds, and make one table of them; rerun the same command to go on, or after a
+/// change of the recipe to do what is new
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A recipe has the flags of 'dmp train' and 'dmp eval' by their long names:
+
+  out = \"runs/order\"                # folder of the sweep
+  seeds = [4, 5, 6]
+  [train]                           # what all settings have
+  steps = 2000
+  batch = 512
+  [eval]                            # or several [[eval]], each with a 'name'
+  count = 10000
+  reference = \"held-out\"
+  [[setting]]
+  name = \"base\"
+  base = true                       # nothing is trained; changes are against it
+  [[setting]]
+  name = \"mixture\"
+  train = { position = \"mix\", prompts = 8 }
+  [grid]                            # every combination is a setting too
+  method = [\"prompt-tuning\"]
+  prompt-rate = [0.01, 0.1]
+
+OUT then has results.md, results.json and results.svg, written after every step.
+
+Example:
+  dmp sweep recipes/order.toml")]
+pub struct SweepArgs {
+    /// The recipe, a .toml file
+    recipe: PathBuf,
+    /// Print every command and whether it is done, and run none
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the command. `understood` says what is wrong with a command line, if anything is.
+pub fn sweep(
+    args: &SweepArgs,
+    device: DeviceName,
+    understood: fn(&[String]) -> Result<(), String>,
+) -> Result<()> {
+    let recipe = Recipe::read(&args.recipe)?;
+    let shown = || format!("recipe {}", args.recipe.display());
+    let folder = Folder::of(&recipe.out).with_context(shown)?;
+    let plan = Plan::new(recipe, &folder.names()?);
+    check_words(&plan, understood).with_context(shown)?;
+    if args.dry_run {
+        return print_plan(&plan);
+    }
+    let program = Program::this(device, Interrupt::listen_in_silence())?;
+    let mut sweep = Sweep::new(&plan, program);
+    sweep.check().with_context(shown)?;
+    let _lock = folder.begin(&args.recipe)?;
+    sweep.run()?;
+    let results = sweep.write()?;
+    say(results.table().to_markdown().trim_end())?;
+    eprintln!("{}", plan.recipe.out.join("results.md").display());
+    Ok(())
+}
+
+/// Refuses flags that the commands do not have, or values that these do not take, before anything is done.
+fn check_words(plan: &Plan, understood: fn(&[String]) -> Result<(), String>) -> Result<()> {
+    for step in plan.steps() {
+        understood(&plan.words(step))
+            .map_err(|reason| anyhow::anyhow!("{}: {reason}", plan.place(step)))?;
+    }
+    Ok(())
+}
+
+/// Every command, and whether it is done.
+fn print_plan(plan: &Plan) -> Result<()> {
+    let mut records = Records::new(plan);
+    let (mut done, steps) = (0, plan.steps());
+    for &step in &steps {
+        let mark = match records.current(step)? {
+            Some(_) => "done ",
+            None => "to do",
+        };
+        done += usize::from(mark == "done ");
+        say(format_args!("{mark}  dmp {}", shell(&plan.words(step))))?;
+    }
+    eprintln!("{done} of {} steps are done; nothing was run", steps.len());
+    Ok(())
+}

@@ -132,6 +132,9 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
     );
     let settings = args.settings(&data);
     settings.backbone.validate()?;
+    let sizes = &settings.backbone;
+    args.training
+        .ensure_memory(sizes, sizes.num_params(), device)?;
     let directory = RunDir::open(&args.training.out, &settings, &[])?;
     eprintln!(
         "backbone of {} parameters, {} images",

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use burn::tensor::Device;
 use clap::Args;
 use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
+use dmp_model::dit::DitConfig;
+use dmp_model::fused;
 
 use super::Cadence;
 use crate::compute::CheckpointingName;
 use crate::data::{Dataset, ImageShape, Wanted};
 use crate::flags;
+use crate::memory::ensure_fits;
 
 /// What to train on, where, and how often to write.
 #[derive(Debug, Args)]
@@ -65,6 +69,31 @@ pub struct LoopArgs {
 }
 
 impl LoopArgs {
+    /// Refuses a step that cannot fit into memory: activations of `config`'s blocks, and of each of `trained` parameters its
+    /// value, gradient and two moments. An estimate from below.
+    ///
+    /// # Errors
+    /// With what is needed, what there is, and what to give instead.
+    pub fn ensure_memory(&self, config: &DitConfig, trained: usize, device: &Device) -> Result<()> {
+        if !fused::available(device) {
+            return Ok(());
+        }
+        // What a block keeps of a token, in widths of it; see `Checkpointing`.
+        let kept = match self.checkpointing {
+            CheckpointingName::None => 10,
+            CheckpointingName::Mlp => 6,
+            CheckpointingName::Block => 1,
+        };
+        let images = self.batch.div_ceil(self.accumulate) as u128;
+        let token = (config.depth * config.hidden_size * kept) as u128;
+        let values = images * config.num_tokens() as u128 * token + 4 * trained as u128;
+        ensure_fits(
+            &format!("a step of {} images and {trained} parameters", self.batch),
+            4 * values,
+            "give a smaller --batch, --accumulate, --checkpointing block or fewer parameters",
+        )
+    }
+
     /// How timesteps are drawn, where nothing is said as `default` says.
     pub fn timesteps(&self, default: Timesteps) -> Timesteps {
         self.timesteps.unwrap_or(default)

@@ -213,6 +213,27 @@ fn of_a_picture_where_the_patch_is() {
     assert!(bench.bytes("patch/patch.safetensors") == before);
 }
 
+/// A process that runs out of memory is killed without a word.
+#[test]
+fn of_what_does_not_fit_into_memory() {
+    if cfg!(not(target_os = "linux")) {
+        return;
+    }
+    let bench = Bench::new();
+    let line = "pretrain --data demo --hidden-size 8192 --depth 64 --num-heads 8 --out";
+    let error = refused(&format!("{line} {}", bench.str("x")));
+    assert!(
+        error.contains("GiB") && error.contains("--batch"),
+        "{error}"
+    );
+    let npz = bench.str("x.npz");
+    let error = refused(&format!("sample --count 4294967296 --npz {npz}"));
+    assert!(
+        error.contains("GiB") && error.contains("--out FOLDER"),
+        "{error}"
+    );
+}
+
 #[test]
 fn of_settings_that_are_garbage() {
     let bench = Bench::new();

@@ -96,6 +96,8 @@ pub(super) fn lora(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     let schedule = schedule_of(backbone.schedule, args.schedule)?;
     let config = args.lora.config(&backbone);
     config.validate(backbone.model.config())?;
+    let (sizes, trained) = (backbone.model.config(), config.added_params());
+    args.training.ensure_memory(sizes, trained, device)?;
     let data = args.training.open_data(Some(shape(&backbone)))?;
     let settings = args.lora_settings(config, &backbone, schedule, &data);
     let directory = args.directory(&settings)?;

@@ -232,6 +232,8 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
         backbone.model.hidden_size(),
         backbone.model.depth(),
     )?;
+    let (sizes, trained) = (backbone.model.config(), config.trained_params());
+    args.training.ensure_memory(sizes, trained, device)?;
     let data = args.training.open_data(Some(shape(&backbone)))?;
     let settings = args.patch_settings(config, &backbone, schedule, &data);
     let directory = args.directory(&settings)?;
@@ -245,6 +247,9 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
 fn whole(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     let backbone = open_backbone(&args.model, device)?;
     let schedule = schedule_of(backbone.schedule, args.schedule)?;
+    let sizes = backbone.model.config();
+    args.training
+        .ensure_memory(sizes, sizes.num_params(), device)?;
     let data = args.training.open_data(Some(shape(&backbone)))?;
     let settings = args.whole_settings(&backbone, schedule, &data);
     let directory = args.directory(&settings)?;

@@ -153,6 +153,6 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn the_recipe_of_the_repository_is_one() {
     let recipe = Recipe::parse(include_str!("../../../../../recipes/order.toml")).unwrap();
-    assert_eq!((recipe.settings.len(), recipe.seeds.len()), (6, 3));
+    assert_eq!((recipe.settings.len(), recipe.seeds.len()), (7, 3));
     assert!(recipe.settings[0].base);
 }

@@ -182,6 +182,7 @@ fn a_grid_is_measured_in_several_ways() {
             "[3]",
             "[[eval]]\nname = 'few'\ncount = 4\nsampling-steps = '2'\n\
              [[eval]]\nname = 'more'\ncount = 6\nsampling-steps = '2'\nreference = 'validation'\n\
+             [[setting]]\nname = 'LoRA'\ntrain = { method = 'lora', rank = 2 }\n\
              [grid]\nmethod = ['prompt-tuning']\nposition = ['prepend']\nprompts = [2, 3]\n"
         )
     );
@@ -189,6 +190,9 @@ fn a_grid_is_measured_in_several_ways() {
     assert_eq!(
         steps,
         [
+            "LoRA, seed 3: train",
+            "LoRA, seed 3: eval few",
+            "LoRA, seed 3: eval more",
             "prompts 2, seed 3: train",
             "prompts 2, seed 3: eval few",
             "prompts 2, seed 3: eval more",
@@ -200,6 +204,10 @@ fn a_grid_is_measured_in_several_ways() {
     for part in ["| prompts 2 ", "few: Fréchet distance", "more: accuracy"] {
         assert!(table.contains(part), "no '{part}' in {table}");
     }
+    assert!(
+        !table.contains('?'),
+        "every kind of file says its parameters: {table}"
+    );
     assert!(!table.contains("change") && !table.contains('±'), "{table}");
 }
 

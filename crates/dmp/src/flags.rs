@@ -61,7 +61,7 @@ pub fn grid(text: &str) -> Result<[usize; 2], String> {
     let (rows, columns) = text.split_once('x').unwrap_or((text, text));
     match (within(rows, 1 << 12), within(columns, 1 << 12)) {
         (Ok(rows), Ok(columns)) => Ok([rows, columns]),
-        _ => Err("give rows and columns, as in 4x7".to_owned()),
+        _ => Err("give rows and columns, from 1 to 4096, as in 4x7".to_owned()),
     }
 }
 

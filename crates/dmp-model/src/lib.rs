@@ -7,7 +7,8 @@
 //! | [`fused`] | what the kernels do in one piece, as autodiff nodes | none |
 //! | [`patch`] | prompts, gate, selection, balance losses; knows no backbone | `denoiser`, `fused`, `init` |
 //! | [`lora`] | a low-rank change of a DiT's weights, to compare a patch with | `dit`, `init` |
-//! | [`patched`] | joins a backbone and a patch | `denoiser`, `patch` |
+//! | [`patched`], [`baked`] | join a backbone and a patch, or one without its gate | `denoiser`, `patch` |
+//! | [`vae`] | between pixels and latents | `checkpoint`, `init` |
 //! | [`loss`] | the diffusion training objective | none |
 //! | [`sampler`] | DDPM, DDIM, guidance; functions over a denoiser | `denoiser` |
 //! | [`train`] | objective, optimisers, EMA: one step of training | `denoiser`, `loss`, `patch`, `patched` |

@@ -201,25 +201,25 @@ impl Model {
             backbone.model = file.lora.merge(&backbone.model).with_context(shown)?;
         }
         dtype.pack_weights(&mut backbone.model, device)?;
-        Ok(match addition {
-            Addition::Patch(file) => {
-                Self::joined(Patched::new(backbone.model, file.patch)?, schedule)
+        let model = backbone.model;
+        let classes = model.config().num_classes;
+        let network = match addition {
+            Addition::Patch(file) => Network::Patched(Box::new(Patched::new(model, file.patch)?)),
+            Addition::Lora(_) => Network::Bare(Box::new(model)),
+            Addition::Baked(file) => {
+                Network::Baked(Box::new(Baked::new(model, file.steps).with_context(shown)?))
             }
-            Addition::Lora(_) => Self {
-                num_classes: backbone.model.config().num_classes,
-                schedule,
-                network: Network::Bare(Box::new(backbone.model)),
-                vae: None,
-            },
-            Addition::Baked(file) => Self {
-                num_classes: backbone.model.config().num_classes,
-                schedule,
-                network: Network::Baked(Box::new(
-                    Baked::new(backbone.model, file.steps).with_context(shown)?,
-                )),
-                vae: None,
-            },
-        })
+        };
+        Ok(Self::of(network, classes, schedule))
+    }
+
+    fn of(network: Network, num_classes: usize, schedule: BetaSchedule) -> Self {
+        Self {
+            network,
+            num_classes,
+            schedule,
+            vae: None,
+        }
     }
 
     /// The same for images of another height and width than it was trained with, if one is given.
@@ -251,7 +251,8 @@ impl Model {
         let beside = Path::new(name).join("vae");
         let folder = match folder {
             Some(folder) => folder,
-            None if beside.is_dir() => &beside,
+            // The embedded model has none, whatever lies in a folder of its name.
+            None if name != "demo" && beside.is_dir() => &beside,
             None => return Ok(self),
         };
         let VaeFile { vae, .. } = open_vae(folder, device)?;
@@ -319,55 +320,43 @@ impl Model {
 
     /// What has been joined already.
     pub fn joined(model: Patched<Dit>, schedule: BetaSchedule) -> Self {
-        Self {
-            num_classes: model.backbone().config().num_classes,
-            schedule,
-            network: Network::Patched(Box::new(model)),
-            vae: None,
-        }
+        let classes = model.backbone().config().num_classes;
+        Self::of(Network::Patched(Box::new(model)), classes, schedule)
     }
 
     /// A backbone alone.
     pub fn bare(backbone: BackboneFile, asked: Option<BetaSchedule>) -> Result<Self> {
-        Ok(Self {
-            num_classes: backbone.model.config().num_classes,
-            schedule: schedule_of(backbone.schedule, asked)?,
-            network: Network::Bare(Box::new(backbone.model)),
-            vae: None,
-        })
+        let schedule = schedule_of(backbone.schedule, asked)?;
+        let classes = backbone.model.config().num_classes;
+        let network = Network::Bare(Box::new(backbone.model));
+        Ok(Self::of(network, classes, schedule))
+    }
+}
+
+impl Network {
+    fn denoiser(&self) -> &dyn Denoiser {
+        match self {
+            Self::Bare(model) => model.as_ref(),
+            Self::Patched(model) => model.as_ref(),
+            Self::Baked(model) => model.as_ref(),
+        }
     }
 }
 
 impl Denoiser for Model {
     fn predict(&self, x: Tensor<4>, timesteps: &[usize], labels: &[usize]) -> Tensor<4> {
-        match &self.network {
-            Network::Bare(model) => model.predict(x, timesteps, labels),
-            Network::Patched(model) => model.predict(x, timesteps, labels),
-            Network::Baked(model) => model.predict(x, timesteps, labels),
-        }
+        self.network.denoiser().predict(x, timesteps, labels)
     }
 
     fn layout(&self) -> ImageLayout {
-        match &self.network {
-            Network::Bare(model) => model.layout(),
-            Network::Patched(model) => model.layout(),
-            Network::Baked(model) => model.layout(),
-        }
+        self.network.denoiser().layout()
     }
 
     fn learns_variance(&self) -> bool {
-        match &self.network {
-            Network::Bare(model) => model.learns_variance(),
-            Network::Patched(model) => model.learns_variance(),
-            Network::Baked(model) => model.learns_variance(),
-        }
+        self.network.denoiser().learns_variance()
     }
 
     fn null_label(&self) -> Option<usize> {
-        match &self.network {
-            Network::Bare(model) => model.null_label(),
-            Network::Patched(model) => model.null_label(),
-            Network::Baked(model) => model.null_label(),
-        }
+        self.network.denoiser().null_label()
     }
 }

@@ -29,6 +29,8 @@ pub struct DiffusersDit {
     num_embeds_ada_norm: usize,
     #[serde(default)]
     norm_type: Option<String>,
+    #[serde(default)]
+    activation_fn: Option<String>,
 }
 
 /// Why a diffusers transformer is no DiT that can be read.
@@ -36,7 +38,7 @@ pub struct DiffusersDit {
 pub enum DiffusersError {
     /// Another model.
     #[error(
-        "config.json describes a {found}, and only DiTTransformer2DModel with norm_type ada_norm_zero is a DiT; give such a one"
+        "config.json describes a {found}, and only DiTTransformer2DModel with norm_type ada_norm_zero and activation_fn gelu-approximate is a DiT; give such a one"
     )]
     Class {
         /// What it describes.
@@ -74,6 +76,9 @@ pub enum DiffusersError {
     },
 }
 
+/// GELU's tanh form, which the original has.
+const ACTIVATION: &str = "gelu-approximate";
+
 impl DiffusersDit {
     /// Sizes of the DiT.
     ///
@@ -82,9 +87,16 @@ impl DiffusersDit {
     pub fn sizes(&self) -> Result<DitConfig, DiffusersError> {
         let known = ["", "DiTTransformer2DModel", "Transformer2DModel"];
         let norm = self.norm_type.as_deref().unwrap_or("ada_norm_zero");
-        if !known.contains(&self.class_name.as_str()) || norm != "ada_norm_zero" {
+        let activation = self.activation_fn.as_deref().unwrap_or(ACTIVATION);
+        if !known.contains(&self.class_name.as_str())
+            || norm != "ada_norm_zero"
+            || activation != ACTIVATION
+        {
             return Err(DiffusersError::Class {
-                found: format!("{} with norm_type {norm}", self.class_name),
+                found: format!(
+                    "{} with norm_type {norm} and activation_fn {activation}",
+                    self.class_name
+                ),
             });
         }
         Ok(DitConfig {

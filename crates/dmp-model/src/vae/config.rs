@@ -28,6 +28,12 @@ pub struct VaeConfig {
     /// What is taken from latents before that.
     #[serde(default)]
     pub shift_factor: Option<f64>,
+    /// Means of latents' channels, where each has its own; not known here.
+    #[serde(default, skip_serializing)]
+    pub latents_mean: Option<Vec<f64>>,
+    /// Deviations of latents' channels, likewise.
+    #[serde(default, skip_serializing)]
+    pub latents_std: Option<Vec<f64>>,
     /// Side of the images it was made for.
     #[serde(default = "side")]
     pub sample_size: usize,
@@ -186,6 +192,18 @@ impl VaeConfig {
                     key,
                     found: format!("{} levels", kinds.len()),
                     mend: "give as many as block_out_channels has",
+                });
+            }
+        }
+        for (key, each) in [
+            ("latents_mean", &self.latents_mean),
+            ("latents_std", &self.latents_std),
+        ] {
+            if each.is_some() {
+                return Err(VaeConfigError::Unknown {
+                    key,
+                    found: "a value a channel".to_owned(),
+                    known: "null",
                 });
             }
         }

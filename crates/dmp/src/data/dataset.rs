@@ -3,7 +3,8 @@
 use dmp_math::seed::Stream;
 use dmp_model::checkpoint::hex;
 use sha2::{Digest, Sha256};
-use thiserror::Error;
+
+use super::DataError;
 
 /// Size of every image of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,64 +27,6 @@ impl ImageShape {
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
-}
-
-/// Why images cannot be used for training.
-#[derive(Debug, Error)]
-pub enum DataError {
-    /// Image bytes are no whole number of images.
-    #[error(
-        "{values} values are not those of {count} images of {channels}×{height}×{width}; give one label an image",
-        channels = shape.channels, height = shape.height, width = shape.width
-    )]
-    Length {
-        /// Values given.
-        values: usize,
-        /// Labels given, so images expected.
-        count: usize,
-        /// Size of one image.
-        shape: ImageShape,
-    },
-    /// A label is not a class.
-    #[error(
-        "image {index} has label {label}, but there are {num_classes} classes; labels start at 0"
-    )]
-    Label {
-        /// Which image.
-        index: usize,
-        /// Its label.
-        label: u32,
-        /// Classes declared.
-        num_classes: usize,
-    },
-    /// Nothing to draw batches from.
-    #[error("cannot draw batches of {batch} from {len} images; both must be at least 1")]
-    EmptyBatch {
-        /// Images in the dataset.
-        len: usize,
-        /// Images a batch should have.
-        batch: usize,
-    },
-    /// The embedded picture does not decode.
-    #[error(
-        "the embedded demo images do not decode; rebuild them with `cargo xtask assets images`"
-    )]
-    Decode(#[from] image::ImageError),
-    /// The embedded picture has another size.
-    #[error(
-        "the embedded demo images are {found_width}×{found_height} pixels, not {width}×{height}; \
-         rebuild them with `cargo xtask assets images`"
-    )]
-    MontageSize {
-        /// Width found.
-        found_width: u32,
-        /// Height found.
-        found_height: u32,
-        /// Width expected.
-        width: u32,
-        /// Height expected.
-        height: u32,
-    },
 }
 
 /// Images with their classes, held as bytes, or what an autoencoder says of them.
@@ -125,15 +68,7 @@ impl Dataset {
         shape: ImageShape,
         num_classes: usize,
     ) -> Result<Self, DataError> {
-        let wanted = labels.len() * shape.len();
-        Self::joined(
-            images.len(),
-            wanted,
-            Values::Pixels(images),
-            labels,
-            shape,
-            num_classes,
-        )
+        Self::joined(Values::Pixels(images), labels, shape, num_classes)
     }
 
     /// Joins latents, each image's as it is and mirrored, and labels `[count]`.
@@ -146,27 +81,20 @@ impl Dataset {
         shape: ImageShape,
         num_classes: usize,
     ) -> Result<Self, DataError> {
-        let (found, wanted) = (latents.mean.len(), 2 * labels.len() * shape.len());
-        let found = if latents.std.len() == found { found } else { 0 };
-        Self::joined(
-            found,
-            wanted,
-            Values::Latents(latents),
-            labels,
-            shape,
-            num_classes,
-        )
+        Self::joined(Values::Latents(latents), labels, shape, num_classes)
     }
 
     fn joined(
-        found: usize,
-        wanted: usize,
         values: Values,
         labels: Vec<u32>,
         shape: ImageShape,
         num_classes: usize,
     ) -> Result<Self, DataError> {
-        if found != wanted {
+        let (found, each) = match &values {
+            Values::Pixels(pixels) => (pixels.len(), shape.len()),
+            Values::Latents(Latents { mean, std }) => (mean.len().min(std.len()), 2 * shape.len()),
+        };
+        if found != each * labels.len() {
             return Err(DataError::Length {
                 values: found,
                 count: labels.len(),

@@ -14,13 +14,15 @@
 pub mod array;
 pub mod dataset;
 pub mod demo;
+mod error;
 pub mod latents;
 pub mod open;
 pub mod order;
 pub mod picture;
 pub mod statistics;
 
-pub use dataset::{DataError, Dataset, ImageShape, Latents, to_unit};
+pub use dataset::{Dataset, ImageShape, Latents, to_unit};
+pub use error::DataError;
 pub use open::{Wanted, open};
 pub use order::{Batch, BatchIndices};
 pub use picture::Picture;

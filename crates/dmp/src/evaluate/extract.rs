@@ -9,10 +9,21 @@ use dmp_model::host;
 
 use super::pictures::Pictures;
 use crate::data::Picture;
+use crate::memory;
 use crate::run::{Interrupt, Interrupted, Workers, progress_bar};
 
-/// Images a worker takes at a time: their activations stay within some hundred megabytes.
+/// Most images a worker takes at a time; more are no faster.
 const BATCH: usize = 8;
+
+/// Memory that an image takes while its features are computed, at the most.
+const IMAGE_BYTES: u64 = 32 << 20;
+
+/// Images each of `workers` takes at a time: half of the memory that is free is enough for all. What comes of an image does not
+/// depend on it.
+fn batch(workers: usize, free: Option<u64>) -> usize {
+    let fits = free.map_or(u64::MAX, |bytes| bytes / 2 / IMAGE_BYTES) / workers as u64;
+    usize::try_from(fits).unwrap_or(BATCH).clamp(1, BATCH)
+}
 
 /// Features of images, a row each, in the images' order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -86,14 +97,15 @@ impl Extractor<'_> {
         let (resizing, computing) = (Workers::of_cpu()?, Workers::on(self.device)?);
         let interrupt = Interrupt::listen();
         let bar = progress_bar(pictures.count as u64, 0, "images").with_prefix(name);
+        let batch = batch(resizing.count(), memory::available());
         let mut all = Extracted::default();
         let mut pictures = pictures.peekable();
         while pictures.peek().is_some() {
             let mut batches = Vec::with_capacity(resizing.count());
             for _ in 0..resizing.count() {
-                let batch = pictures.by_ref().take(BATCH).collect::<Result<Vec<_>>>()?;
-                if !batch.is_empty() {
-                    batches.push(batch);
+                let taken = pictures.by_ref().take(batch).collect::<Result<Vec<_>>>()?;
+                if !taken.is_empty() {
+                    batches.push(taken);
                 }
             }
             let inputs = resizing.map(batches, |batch| self.input(&batch));
@@ -146,5 +158,18 @@ impl Extractor<'_> {
             pool: host::values(output.pool.clone()),
             spatial: host::values(output.spatial),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_as_large_as_memory_allows() {
+        assert_eq!(batch(2, None), 8);
+        assert_eq!(batch(2, Some(24 << 30)), 8);
+        assert_eq!(batch(64, Some(16 << 30)), 4);
+        assert_eq!(batch(64, Some(1 << 20)), 1);
     }
 }

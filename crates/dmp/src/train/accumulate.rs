@@ -26,21 +26,11 @@ pub(super) fn over_pieces<M: Module>(
 ) -> (GradientsParams, StepRecord) {
     let mut record = StepRecord::default();
     let mut sum = GradientsAccumulator::new();
-    let mut pieces = part.split(parts).into_iter();
-    let mut piece_of = |piece: HostBatch| {
+    for piece in part.split(parts) {
         let share = piece.len() as f64 / batch as f64;
         let (gradients, figures) = of(&piece, share);
         record.add_share(&figures, share);
-        gradients
-    };
-    let first = pieces.next().map(&mut piece_of).unwrap_or_default();
-    let mut pieces = pieces.peekable();
-    if pieces.peek().is_none() {
-        return (first, record);
-    }
-    sum.accumulate(module, first);
-    for piece in pieces {
-        sum.accumulate(module, piece_of(piece));
+        sum.accumulate(module, gradients);
     }
     (sum.grads(), record)
 }

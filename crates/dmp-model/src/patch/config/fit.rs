@@ -121,7 +121,7 @@ pub enum PatchConfigError {
     },
     /// Position `add` needs one prompt a token.
     #[error(
-        "position 'add' needs one prompt for each of the backbone's {backbone} tokens, not {patch}; give {backbone}, or use position 'prepend' or 'mix'"
+        "position 'add' needs one prompt for each of the {backbone} tokens of its grid (the backbone's, unless it has its own), not {patch}; give {backbone}, or use position 'prepend' or 'mix'"
     )]
     Prompts {
         /// Of the patch.

@@ -1,5 +1,8 @@
 //! The command line: what can be said. Nothing acts here.
 
+use std::ffi::OsString;
+
+use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::bake::BakeArgs;
@@ -11,10 +14,12 @@ use crate::command::eval::EvalArgs;
 use crate::command::inspect::InspectArgs;
 use crate::command::loss::LossArgs;
 use crate::command::pretrain::PretrainArgs;
+use crate::command::report::ReportArgs;
 use crate::command::sample::SampleArgs;
 use crate::command::sweep::SweepArgs;
 use crate::command::train::TrainArgs;
 use crate::device::DeviceName;
+use crate::recipe;
 
 /// Make a converged, frozen diffusion model better with a patch of a few megabytes
 #[derive(Debug, Parser)]
@@ -30,15 +35,29 @@ pub struct Cli {
 
 impl Cli {
     /// What the user of this process said. Ends the process with a usage message where it cannot be understood.
-    pub fn read() -> Self {
-        let matches = allow_negative_numbers(Self::command()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    ///
+    /// # Errors
+    /// When a file of flags that was named cannot be read, or says what is no flag.
+    pub fn read() -> Result<Self> {
+        let command = allow_negative_numbers(Self::command());
+        let mut words: Vec<OsString> = std::env::args_os().collect();
+        // What is missing may be in the file.
+        let first = command.clone().ignore_errors(true);
+        if let Ok(matches) = first.try_get_matches_from(&words) {
+            words.extend(
+                recipe::flags(&command, &matches)?
+                    .into_iter()
+                    .map(OsString::from),
+            );
+        }
+        let matches = command.get_matches_from(&words);
+        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
     }
 }
 
 /// Whether the program would understand these words, the name of a command and its flags; else a sentence that says why
 /// not.
-pub fn understood(words: &[String]) -> Result<(), String> {
+pub fn understood(words: &[String]) -> std::result::Result<(), String> {
     let words = std::iter::once("dmp").chain(words.iter().map(String::as_str));
     match allow_negative_numbers(Cli::command()).try_get_matches_from(words) {
         Ok(_) => Ok(()),
@@ -74,7 +93,7 @@ pub enum Command {
     /// Patch the embedded model, and measure it before and after
     Demo(DemoArgs),
     /// Train a patch on a frozen backbone, or a LoRA or the whole backbone to compare
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Draw images from a model, with or without a patch
     Sample(SampleArgs),
     /// Sample from a model and measure the images
@@ -93,6 +112,8 @@ pub enum Command {
     Bake(BakeArgs),
     /// Turn a checkpoint of the public PyTorch code into a patch, or the other way
     Convert(ConvertArgs),
+    /// Compare how runs trained: their loss, and the entropy of their gates' masks
+    Report(ReportArgs),
     /// Train and measure settings with several seeds, and make one table of them
     Sweep(SweepArgs),
 }

@@ -12,15 +12,18 @@ pub mod device;
 pub mod evaluate;
 pub mod flags;
 pub mod gate_view;
+pub mod hub;
 pub mod memory;
 pub mod models;
 pub mod npz;
 pub mod output;
+pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod sampling;
 pub mod sweep;
 pub mod train;
+pub mod words;
 
 /// Steps of the diffusion every model here is trained with.
 pub const DIFFUSION_STEPS: usize = 1000;

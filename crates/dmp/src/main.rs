@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(filter)
         .init();
-    let Err(error) = run(&Cli::read()) else {
+    let Err(error) = Cli::read().and_then(|cli| run(&cli)) else {
         return ExitCode::SUCCESS;
     };
     if error.is::<Interrupted>() {
@@ -50,8 +50,8 @@ fn sentence(error: &anyhow::Error) -> String {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let device = match cli.command {
-        // It computes nothing itself: its steps are processes of their own, which open what was asked for.
-        Command::Sweep(_) => DeviceName::Cpu,
+        // They compute nothing themselves: a sweep's steps are processes of their own, which open what was asked for.
+        Command::Sweep(_) | Command::Report(_) => DeviceName::Cpu,
         _ => cli.device,
     };
     let device = device.open()?;
@@ -74,6 +74,7 @@ fn act(cli: &Cli, device: &Device) -> anyhow::Result<()> {
         Command::Cache(args) => command::cache::cache(args, device),
         Command::Bake(args) => command::bake::bake(args, device),
         Command::Convert(args) => command::convert::convert(args, device),
+        Command::Report(args) => command::report::report(args),
         Command::Sweep(args) => command::sweep::sweep(args, cli.device, cli::understood),
     }
 }

@@ -3,8 +3,9 @@
 mod addition;
 mod diffusers;
 
+use std::borrow::Cow;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
@@ -24,10 +25,11 @@ pub use diffusers::{VaeFile, open_vae};
 
 use crate::compute::Dtype;
 use crate::data::{Dataset, demo};
+use crate::hub;
 
 /// Opens a backbone: `demo`, a `.safetensors` file or a PyTorch checkpoint (with its sizes in its metadata or in
 /// its shapes; a `config.json` beside it gives what those do not say), a folder (a run directory) with
-/// `backbone.safetensors` in it, or one that diffusers wrote.
+/// `backbone.safetensors` or just one such file in it, one that diffusers wrote, or `owner/name` of one on the hub.
 pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     if name == "demo" {
         return Ok(load_backbone(
@@ -36,19 +38,21 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
             device,
         )?);
     }
-    let path = Path::new(name);
+    let path = local(Path::new(name)).context("model")?;
+    let path = path.as_ref();
     if diffusers::is_one(path) {
         return diffusers::open(path, device).with_context(|| format!("model {name}"));
     }
     let path = if path.is_dir() {
-        path.join("backbone.safetensors")
+        backbone_in(path)
     } else {
         path.to_owned()
     };
     let shown = path.display().to_string();
     let bytes = fs::read(&path).with_context(|| {
         format!(
-            "model {shown}: cannot be read; give 'demo', a .safetensors or .pt file, a run directory, or a folder that diffusers wrote"
+            "model {shown}: cannot be read; give 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or \
+             owner/name of a model on the hub"
         )
     })?;
     let file = tensors(bytes).with_context(|| format!("model {shown}"))?;
@@ -64,6 +68,26 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
         Some(DitConfig::infer(&file.tensors, &hints).with_context(|| format!("model {shown}"))?)
     };
     load_backbone(file, config.as_ref(), device).with_context(|| format!("model {shown}"))
+}
+
+/// What is here, or the copy of what is on the hub.
+fn local(name: &Path) -> Result<Cow<'_, Path>> {
+    Ok(hub::resolve(name)?.map_or(Cow::Borrowed(name), Cow::Owned))
+}
+
+/// The file of a backbone in a folder: ours, or the only one there.
+fn backbone_in(folder: &Path) -> PathBuf {
+    let ours = folder.join("backbone.safetensors");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let weights = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        matches!(ending, Some("safetensors" | "pt" | "pth" | "bin" | "ckpt"))
+    };
+    let files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(weights).collect();
+    match &files[..] {
+        [only] if !ours.exists() => only.clone(),
+        _ => ours,
+    }
 }
 
 fn hints(path: &Path) -> Result<Hints> {
@@ -248,11 +272,14 @@ impl Model {
     /// The same with an autoencoder that makes images of what it draws: the one in `folder`, or, of a folder that diffusers
     /// wrote, the one beside the model.
     pub fn with_vae(self, folder: Option<&Path>, name: &str, device: &Device) -> Result<Self> {
-        let beside = Path::new(name).join("vae");
+        let beside = match name {
+            // The embedded model has none, whatever lies in a folder of its name.
+            "demo" => PathBuf::new(),
+            name => local(Path::new(name)).context("model")?.join("vae"),
+        };
         let folder = match folder {
             Some(folder) => folder,
-            // The embedded model has none, whatever lies in a folder of its name.
-            None if name != "demo" && beside.is_dir() => &beside,
+            None if beside.is_dir() => &beside,
             None => return Ok(self),
         };
         let VaeFile { vae, .. } = open_vae(folder, device)?;

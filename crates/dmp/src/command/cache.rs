@@ -11,16 +11,17 @@ use crate::flags;
 use crate::models::open_vae;
 use crate::output::say;
 
-/// Encode a folder of images into latents, once, for training on them; rerun the same command to go on, or after images have changed
+/// Encode images into latents, once, for training on them; rerun the same command to go on, or after images have changed
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  dmp cache --data photographs/ --vae sd-vae/ --image-size 256 --out latents/\n  \
                   dmp train --model dit-xl-2.pt --data latents/ --out runs/patch"
 )]
 pub struct CacheArgs {
-    /// Folder of images (a sub-folder a class)
+    /// Images: a folder (a sub-folder a class), .tar (WebDataset), .parquet (Hugging Face) or .npz files; a * in the name
+    /// stands for anything
     #[arg(long)]
-    data: PathBuf,
+    data: String,
     /// Autoencoder: a folder that diffusers wrote, of a pipeline or of the AutoencoderKL itself
     #[arg(long)]
     vae: PathBuf,

@@ -30,8 +30,8 @@ pub struct LossArgs {
     /// Patch or LoRA to compare it with: its file or its run directory
     #[arg(long)]
     patch: Option<PathBuf>,
-    /// Images to put noise on: 'demo' (which its model was trained on), a folder of images (a sub-folder a class), or
-    /// an .npz of images
+    /// Images to put noise on: 'demo' (which its model was trained on), a folder of images (a sub-folder a class), .tar,
+    /// .parquet or .npz files of images, or latents
     #[arg(long, default_value = "demo")]
     data: String,
     /// Images, each with a noise and a timestep of its own

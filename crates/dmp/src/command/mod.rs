@@ -9,6 +9,7 @@ pub mod eval;
 pub mod inspect;
 pub mod loss;
 pub mod pretrain;
+pub mod report;
 pub mod sample;
 pub mod sweep;
 pub mod train;

@@ -81,7 +81,7 @@ impl PretrainArgs {
             warmup: self.warmup,
             decay: self.decay,
             ema_decay: self.ema_decay,
-            flip: training.flips(data),
+            flip: training.flips(data.is_oriented()),
             label_dropout: self.label_dropout,
             clip_norm: training.clip_norm,
             accumulate: training.accumulate,
@@ -132,15 +132,15 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
     );
     let settings = args.settings(&data);
     settings.backbone.validate()?;
-    let sizes = &settings.backbone;
-    args.training
-        .ensure_memory(sizes, sizes.num_params(), device)?;
+    let work = args.training.whole_work(&settings.backbone);
+    args.training.ensure_memory(&work, device)?;
     let directory = RunDir::open(&args.training.out, &settings, &[])?;
     eprintln!(
         "backbone of {} parameters, {} images",
         settings.backbone.num_params(),
         data.len(),
     );
+    args.training.tell(&settings, &work)?;
     let session = Session {
         directory: &directory,
         data,

@@ -5,6 +5,7 @@
 //! | [`dataset`] | images and labels in memory, and their scaling to [-1, 1] |
 //! | [`order`] | which images a training step sees, as a function of (seed, step) |
 //! | [`open`](mod@open) | whatever a user names |
+//! | [`source`] | images in folders, tar and parquet files, one by one |
 //! | [`latents`] | a folder of what an autoencoder says of images |
 //! | [`array`](mod@array) | images in an `.npz` |
 //! | [`picture`] | an image from a file, and ADM's centre crop |
@@ -19,6 +20,7 @@ pub mod latents;
 pub mod open;
 pub mod order;
 pub mod picture;
+pub mod source;
 pub mod statistics;
 
 pub use dataset::{Dataset, ImageShape, Latents, to_unit};
@@ -26,4 +28,5 @@ pub use error::DataError;
 pub use open::{Wanted, open};
 pub use order::{Batch, BatchIndices};
 pub use picture::Picture;
+pub use source::Source;
 pub use statistics::{Split, StatisticsError};

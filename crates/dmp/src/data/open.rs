@@ -1,14 +1,12 @@
-//! Data that a user names: the embedded images, a folder of images or of latents, an `.npz`.
+//! Data that a user names: the embedded images, a folder of latents, or images wherever they lie, read into memory.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::array::ImageArray;
-use super::picture::{Picture, images_in};
-use super::{Dataset, ImageShape, demo, latents};
+use super::{Dataset, ImageShape, Picture, Source, demo, latents};
+use crate::memory::ensure_fits;
 use crate::run::progress_bar;
 
 /// What data must be, and how much of it may be broken.
@@ -20,132 +18,89 @@ pub struct Wanted {
     pub max_bad: usize,
 }
 
-/// Opens `demo`, a folder of images (with a sub-folder a class, or without classes) or of latents, or an `.npz` of images.
+/// Opens `demo`, a folder of latents, or images wherever a [`Source`] finds them.
 pub fn open(name: &str, wanted: Wanted) -> Result<Dataset> {
     if name == "demo" {
         return Ok(demo::images()?);
     }
     let path = Path::new(name);
-    ensure!(
-        path.exists(),
-        "data '{name}': no such folder or file; give 'demo', a folder of images or of latents, or an .npz of images"
-    );
     if latents::is_one(path) {
         return latents::open(path);
     }
+    let source = Source::open(name)?;
     let shape = wanted.shape.with_context(|| {
         format!("data '{name}': give --image-size, the side that images are cropped to")
     })?;
     ensure!(
         matches!(shape.channels, 1 | 3) && shape.height == shape.width,
-        "data '{name}': images become grey or red-green-blue squares; the model takes {}x{}x{}",
+        "data '{name}': images become grey or red-green-blue squares; the model takes {}x{}x{}{}",
         shape.channels,
         shape.height,
-        shape.width
+        shape.width,
+        if matches!(shape.channels, 1 | 3) {
+            ""
+        } else {
+            " latents, which 'dmp cache' makes of images"
+        }
     );
-    if path.is_dir() {
-        folder(path, shape, wanted.max_bad)
-    } else {
-        array(path, shape)
+    ensure_fits(
+        &format!("data '{name}'"),
+        source.items().len() as u128 * shape.len() as u128,
+        "give fewer or smaller images",
+    )?;
+    images(&source, name, shape, wanted.max_bad)
+}
+
+/// Images read at a time: in their order, as some files are read best, and decoded on all cores.
+const AT_A_TIME: usize = 64;
+
+fn images(source: &Source, name: &str, shape: ImageShape, max_bad: usize) -> Result<Dataset> {
+    let count = source.items().len();
+    let bar = progress_bar(count as u64, 0, "images").with_prefix("reading");
+    let mut images = Vec::with_capacity(count * shape.len());
+    let mut labels = Vec::with_capacity(count);
+    let mut bad = Vec::new();
+    for first in (0..count).step_by(AT_A_TIME) {
+        let range = first..count.min(first + AT_A_TIME);
+        let contents: Vec<_> = range.clone().map(|index| source.content(index)).collect();
+        let pictures: Vec<Result<Vec<u8>>> = contents
+            .into_par_iter()
+            .map(|content| Ok(fitted(content?.picture()?, shape)))
+            .collect();
+        for (index, picture) in range.zip(pictures) {
+            match picture {
+                Ok(pixels) => {
+                    images.extend(pixels);
+                    labels.push(source.label(index));
+                }
+                Err(error) => {
+                    let name = &source.items()[index].name;
+                    bar.suspend(|| eprintln!("{name}: left out: {error:#}"));
+                    bad.push(name);
+                }
+            }
+        }
+        bar.inc(AT_A_TIME as u64);
     }
-}
-
-fn array(path: &Path, shape: ImageShape) -> Result<Dataset> {
-    let array = ImageArray::read(path)?;
-    let images: Vec<u8> = (0..array.count)
-        .into_par_iter()
-        .flat_map_iter(|index| fitted(array.picture(index), shape))
-        .collect();
-    let labels = array.labels.unwrap_or_else(|| vec![0; array.count]);
-    let classes = labels.iter().max().map_or(1, |&label| label as usize + 1);
-    ensure!(
-        classes <= MOST_CLASSES,
-        "{}: a label is {}; classes count from 0 to at most {MOST_CLASSES}",
-        path.display(),
-        classes - 1
-    );
-    Ok(Dataset::new(images, labels, shape, classes)?)
-}
-
-/// More than any data set has; a label beyond is a number of another kind.
-const MOST_CLASSES: usize = 1 << 20;
-
-fn folder(folder: &Path, shape: ImageShape, max_bad: usize) -> Result<Dataset> {
-    let paths = images_in(folder)?;
-    let (labels, classes) = labels(folder, &paths);
-    let bar = progress_bar(paths.len() as u64, 0, "images").with_prefix("reading");
-    let read: Vec<Result<Vec<u8>>> = paths
-        .par_iter()
-        .map(|path| {
-            let image = Picture::read(path).map(|picture| fitted(picture, shape));
-            bar.inc(1);
-            image
-        })
-        .collect();
     bar.finish_and_clear();
-    let bad: Vec<(&PathBuf, &anyhow::Error)> = paths
-        .iter()
-        .zip(&read)
-        .filter_map(|(path, image)| Some((path, image.as_ref().err()?)))
-        .collect();
-    for (path, error) in &bad {
-        eprintln!("{}: left out: {error:#}", path.display());
-    }
     ensure!(
         bad.len() <= max_bad,
-        "{}: {} of {} images cannot be read, the first is {}; mend or remove them, or give --max-bad {}",
-        folder.display(),
+        "{name}: {} of {count} images cannot be read, the first is {}; mend or remove them, or give --max-bad {}",
         bad.len(),
-        paths.len(),
-        bad[0].0.display(),
+        bad[0],
         bad.len()
     );
-    let mut images = Vec::with_capacity(read.len() * shape.len());
-    let mut kept = Vec::with_capacity(read.len());
-    for (image, label) in read.into_iter().zip(labels) {
-        if let Ok(image) = image {
-            images.extend(image);
-            kept.push(label);
-        }
-    }
-    ensure!(
-        !kept.is_empty(),
-        "{}: no image there can be read",
-        folder.display()
-    );
-    Ok(Dataset::new(images, kept, shape, classes)?)
+    ensure!(!labels.is_empty(), "{name}: no image there can be read");
+    Ok(Dataset::new(images, labels, shape, source.classes())?)
 }
 
+/// Pixels of this shape: what is larger is cropped in the middle.
 pub(super) fn fitted(picture: Picture, shape: ImageShape) -> Vec<u8> {
     let picture = picture.with_channels(shape.channels);
     if picture.size == [shape.height, shape.width] {
         return picture.planes;
     }
     picture.centre_crop(shape.height).planes
-}
-
-/// A label an image and the number of classes: the sub-folder of the top that it is in, in the order of their names;
-/// one class for all if any image is in no sub-folder.
-pub(super) fn labels(folder: &Path, paths: &[PathBuf]) -> (Vec<u32>, usize) {
-    let class = |path: &PathBuf| {
-        let inside = path.strip_prefix(folder).ok()?;
-        let mut parts = inside.components();
-        let first = parts.next()?.as_os_str().to_owned();
-        parts.next().map(|_| first)
-    };
-    let classes: Option<Vec<_>> = paths.iter().map(class).collect();
-    let Some(classes) = classes else {
-        return (vec![0; paths.len()], 1);
-    };
-    let mut numbers = BTreeMap::new();
-    for name in &classes {
-        numbers.insert(name.clone(), 0);
-    }
-    for (number, value) in numbers.values_mut().enumerate() {
-        *value = number as u32;
-    }
-    let labels = classes.iter().map(|name| numbers[name]).collect();
-    (labels, numbers.len())
 }
 
 #[cfg(test)]
@@ -210,13 +165,22 @@ mod tests {
             shape: None,
             max_bad: 0,
         };
-        for (name, wanted, word) in [
-            ("nowhere", wanted(0), "'nowhere'"),
-            (name.as_str(), wanted(0), "no images there"),
-            (name.as_str(), no_size, "--image-size"),
-        ] {
-            let error = open(name, wanted).unwrap_err().to_string();
+        for (name, word) in [("nowhere", "'nowhere'"), (name.as_str(), "no images there")] {
+            let error = open(name, wanted(0)).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
+        save(folder.path(), "1.png", 10);
+        let error = open(&name, no_size).unwrap_err().to_string();
+        assert!(error.contains("--image-size"), "{error}");
+        let latents = ImageShape {
+            channels: 4,
+            ..SHAPE
+        };
+        let of_latents = Wanted {
+            shape: Some(latents),
+            max_bad: 0,
+        };
+        let error = open(&name, of_latents).unwrap_err().to_string();
+        assert!(error.contains("'dmp cache' makes of images"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! An image from a file, and the crop that image models are trained on.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::io::Cursor;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use dmp_math::resample::{Filter, resize_bytes};
@@ -21,47 +21,16 @@ pub struct Picture {
 /// What images in a folder are called.
 pub const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 
-/// All images in a folder and the folders in it, in the order of their paths.
-pub fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    find(folder, &mut BTreeSet::new(), &mut found)?;
-    found.sort();
-    anyhow::ensure!(
-        !found.is_empty(),
-        "{}: no images there; give a folder with {} files",
-        folder.display(),
-        ENDINGS.join(", ")
-    );
-    Ok(found)
-}
-
-/// Enters each folder once, whatever links lead to it.
-fn find(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
-    let real = folder
-        .canonicalize()
-        .with_context(|| format!("{}: cannot be read as a folder", folder.display()))?;
-    if !entered.insert(real) {
-        return Ok(());
-    }
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("{}: cannot be read as a folder", folder.display()))?;
-    for entry in entries {
-        let path = entry.with_context(|| folder.display().to_string())?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        if path.is_dir() {
-            find(&path, entered, found)?;
-        } else if ending.is_some_and(|ending| ENDINGS.contains(&ending.to_lowercase().as_str())) {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
 impl Picture {
-    /// Reads an image file, turned as its camera says. Sixteen bits become eight; grey stays grey; transparency is
-    /// dropped.
+    /// Reads an image file.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut decoder = ImageReader::open(path)?
+        Self::decode(&std::fs::read(path).context("cannot be read")?)
+    }
+
+    /// The image that a file's bytes are, turned as its camera says. Sixteen bits become eight; grey stays grey;
+    /// transparency is dropped.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut decoder = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()?
             .into_decoder()?;
         let orientation = decoder.orientation()?;

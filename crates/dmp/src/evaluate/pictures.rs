@@ -1,12 +1,10 @@
 //! Images one by one, whatever they come from.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use dmp_model::denoiser::ImageLayout;
 
-use crate::data::array::ImageArray;
-use crate::data::picture::{Picture, images_in};
+use crate::data::source::Content;
+use crate::data::{Picture, Source};
 use crate::sampling::{SampledBatch, Sampling};
 
 /// Images, and how many there will be.
@@ -25,26 +23,18 @@ impl Iterator for Pictures<'_> {
 }
 
 impl<'a> Pictures<'a> {
-    /// All images in a folder and the folders in it, in the order of their paths.
-    pub fn in_folder(folder: &Path) -> Result<Self> {
-        let paths = images_in(folder)?;
-        Ok(Self {
-            count: paths.len(),
-            images: Box::new(paths.into_iter().map(|path| {
-                Picture::read(&path).with_context(|| {
-                    format!("{}: cannot be read as an image; remove it", path.display())
-                })
-            })),
-        })
-    }
-
-    /// Those of an `.npz`; see [`ImageArray`].
-    pub fn in_array(path: &Path) -> Result<Self> {
-        let array = ImageArray::read(path)?;
-        Ok(Self {
-            count: array.count,
-            images: Box::new((0..array.count).map(move |index| Ok(array.picture(index)))),
-        })
+    /// All images there, in their order.
+    pub fn of(source: Source) -> Self {
+        let count = source.items().len();
+        let read = move |index: usize| {
+            let name = &source.items()[index].name;
+            let picture = source.content(index).and_then(Content::picture);
+            picture.with_context(|| format!("{name}: cannot be read as an image; remove it"))
+        };
+        Self {
+            count,
+            images: Box::new((0..count).map(read)),
+        }
     }
 
     /// The `count` images of this layout that are drawn.
@@ -88,7 +78,8 @@ mod tests {
         colour.save(folder.path().join("a.PNG")).unwrap();
         std::fs::write(folder.path().join("notes.txt"), "no image").unwrap();
 
-        let pictures = Pictures::in_folder(folder.path()).unwrap();
+        let name = folder.path().display().to_string();
+        let pictures = Pictures::of(Source::open(&name).unwrap());
         assert_eq!(pictures.count, 2);
         let read: Vec<Picture> = pictures.map(Result::unwrap).collect();
         assert_eq!((read[0].channels, read[0].size), (3, [1, 2]));
@@ -97,10 +88,8 @@ mod tests {
         assert_eq!(read[1].planes, [0, 1, 2, 10, 11, 12]);
 
         std::fs::write(folder.path().join("c.jpg"), "no image either").unwrap();
-        let error = Pictures::in_folder(folder.path())
-            .unwrap()
-            .find_map(Result::err)
-            .unwrap();
+        let mut pictures = Pictures::of(Source::open(&name).unwrap());
+        let error = pictures.find_map(Result::err).unwrap();
         assert!(error.to_string().contains("c.jpg"), "{error:#}");
     }
 }

@@ -9,6 +9,7 @@ use dmp_model::checkpoint::{HostTensor, TensorFile};
 
 use super::extract::Extracted;
 use super::pictures::Pictures;
+use crate::data::Source;
 
 /// One side of a comparison, opened.
 pub enum Side<'a> {
@@ -40,21 +41,26 @@ pub struct Features {
     pub dim: usize,
 }
 
-/// Opens a folder of images, an `.npz` of images or of statistics, or a `.safetensors` of features.
+/// Opens images (a folder, a tar or parquet file, an `.npz`), an `.npz` of statistics, or a `.safetensors` of features.
 pub fn open(path: &Path) -> Result<Side<'static>> {
+    let images = || {
+        let source = Source::open(&path.display().to_string())?;
+        Ok(Side::Images(Pictures::of(source)))
+    };
     if path.is_dir() {
-        return Ok(Side::Images(Pictures::in_folder(path)?));
+        return images();
     }
     let ending = path.extension().and_then(|ending| ending.to_str());
     match ending.map(str::to_lowercase).as_deref() {
         Some("npz") => match statistics(path)? {
             Some(statistics) => Ok(Side::Statistics(statistics)),
-            None => Ok(Side::Images(Pictures::in_array(path)?)),
+            None => images(),
         },
+        Some("tar" | "parquet") => images(),
         Some("safetensors") => Ok(Side::Features(features(path)?)),
         _ => bail!(
-            "{}: give a folder of images, an .npz of images ('arr_0') or of statistics ('mu', 'sigma'), \
-             or a .safetensors of features",
+            "{}: give a folder of images, a .tar or .parquet of them, an .npz of images ('arr_0') or of statistics \
+             ('mu', 'sigma'), or a .safetensors of features",
             path.display()
         ),
     }

@@ -10,6 +10,8 @@ use dmp_model::checkpoint::{
     load_patch,
 };
 
+use super::local;
+
 /// What a file given with `--patch` holds.
 #[derive(Debug, Clone)]
 pub enum Addition {
@@ -32,9 +34,10 @@ impl Addition {
     }
 }
 
-/// Opens the file of a patch or a LoRA, or the one in a run directory; its metadata say which it is.
+/// Opens the file of a patch or a LoRA, the one in a run directory, or that of `owner/name` on the hub; its metadata say
+/// which it is.
 pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
-    let path = addition_path(path);
+    let path = addition_path(&local(path).context("patch")?);
     let shown = || format!("patch {}", path.display());
     let bytes = fs::read(&path).with_context(|| {
         format!(
@@ -57,8 +60,8 @@ pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
 
 /// Whether a file says that it is a patch or a LoRA, or holds one as a run directory. What cannot be read says nothing.
 pub fn is_addition(path: &Path) -> bool {
-    fs::read(addition_path(path))
-        .ok()
+    (local(path).ok())
+        .and_then(|path| fs::read(addition_path(&path)).ok())
         .and_then(|bytes| TensorFile::from_bytes(&bytes).ok())
         .is_some_and(|file| AdditionKind::of(&file).is_some())
 }
@@ -68,10 +71,13 @@ fn addition_path(path: &Path) -> PathBuf {
     if !path.is_dir() {
         return path.to_owned();
     }
-    let [patch, lora] = ["patch.safetensors", "lora.safetensors"].map(|name| path.join(name));
-    if !patch.exists() && lora.exists() {
-        lora
-    } else {
-        patch
+    let names = ["patch.safetensors", "lora.safetensors", "baked.safetensors"];
+    let [patch, others @ ..] = names.map(|name| path.join(name));
+    if patch.exists() {
+        return patch;
     }
+    others
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap_or(patch)
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::tensors;
+use super::{local, tensors};
 use crate::DIFFUSION_STEPS;
 
 /// Whether a folder is such a one, and no run directory of ours.
@@ -57,12 +57,12 @@ pub(super) fn open(folder: &Path, device: &Device) -> Result<BackboneFile> {
     })
 }
 
-/// Opens the autoencoder in a folder.
+/// Opens the autoencoder in a folder, or that of `owner/name` on the hub.
 ///
 /// # Errors
 /// When it is not there, or not whole.
 pub fn open_vae(folder: &Path, device: &Device) -> Result<VaeFile> {
-    let folder = part(folder, "vae");
+    let folder = part(&local(folder).context("autoencoder")?, "vae");
     let config: VaeConfig = json(&folder.join("config.json"))?;
     let found = weights(&folder)?;
     let mut hasher = Sha256::new();

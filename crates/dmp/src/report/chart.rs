@@ -40,7 +40,7 @@ const WIDTH: u32 = 720;
 const PLOT_HEIGHT: u32 = 300;
 /// Okabe and Ito's colours, which readers with any colour vision tell apart; ordered to contrast on
 /// white and on black.
-pub(super) const COLOURS: [RGBColor; 6] = [
+pub const COLOURS: [RGBColor; 6] = [
     RGBColor(0x00, 0x82, 0xc8),
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x9e, 0x73),

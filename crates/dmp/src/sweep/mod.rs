@@ -3,7 +3,6 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`recipe`] | the file a user writes: flags, settings, grid, seeds |
-//! | [`words`] | flags of a command as a recipe has them |
 //! | [`plan`] | which steps there are, in which order, where each keeps what it finds |
 //! | [`record`] | what a step found, and whether that still holds |
 //! | [`stamp`] | whether a file or folder that a flag names is still the same |
@@ -22,11 +21,9 @@ pub mod record;
 pub mod results;
 pub mod stamp;
 pub mod statistics;
-pub mod words;
 
 pub use pace::Pace;
 pub use plan::{Plan, Step, Work};
 pub use recipe::{Evaluation, Recipe, Setting};
 pub use record::Record;
 pub use results::Results;
-pub use words::Words;

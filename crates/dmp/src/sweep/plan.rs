@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::recipe::{Recipe, Setting};
-use super::words::Words;
+use crate::words::Words;
 
 /// Flags of `dmp train` that say how often it writes or what it holds in memory, and nothing of what is trained: with
 /// others a run goes on.

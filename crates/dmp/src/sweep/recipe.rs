@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use toml::{Spanned, Table, Value};
 
-use super::words::{Words, text};
+use crate::words::{Words, text};
 
 /// What is trained and measured.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use dmp_model::checkpoint::hex;
 use sha2::{Digest, Sha256};
 
-use super::words::Words;
 use crate::data::demo;
+use crate::words::Words;
 
 /// Stamps of files and folders, each looked at once.
 #[derive(Debug, Default)]

@@ -9,18 +9,28 @@ use dmp_math::timesteps::Timesteps;
 use dmp_math::weight::LossWeight;
 use dmp_model::dit::DitConfig;
 use dmp_model::fused;
+use serde::Serialize;
 
-use super::Cadence;
+use super::{Cadence, Estimate, Work};
 use crate::compute::CheckpointingName;
 use crate::data::{Dataset, ImageShape, Wanted};
 use crate::flags;
 use crate::memory::ensure_fits;
+use crate::output::say;
+
+/// What a dry run prints.
+#[derive(Serialize)]
+struct Plan<'a, S> {
+    #[serde(flatten)]
+    settings: &'a S,
+    estimate: Estimate,
+}
 
 /// What to train on, where, and how often to write.
 #[derive(Debug, Args)]
 pub struct LoopArgs {
-    /// What to train on: 'demo' (the embedded Fashion-MNIST), a folder of images (a sub-folder a class), or an .npz of
-    /// images
+    /// What to train on: 'demo' (the embedded Fashion-MNIST), a folder of images (a sub-folder a class), .tar (WebDataset),
+    /// .parquet (Hugging Face) or .npz files of images (a * in the name stands for anything), or latents of 'dmp cache'
     #[arg(long, default_value = "demo")]
     pub data: String,
     /// Run directory; what is trained is in it at the end
@@ -63,35 +73,73 @@ pub struct LoopArgs {
     /// Never remove checkpoints at multiples of this
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     keep_every: Option<u64>,
-    /// Check flags, model, data and run directory, and train nothing
+    /// Check flags, model, data and run directory, print settings and what a step takes, and train nothing
     #[arg(long)]
     pub dry_run: bool,
 }
 
 impl LoopArgs {
-    /// Refuses a step that cannot fit into memory: activations of `config`'s blocks, and of each of `trained` parameters its
-    /// value, gradient and two moments. An estimate from below.
+    /// Refuses a step that cannot fit into memory.
     ///
     /// # Errors
-    /// With what is needed, what there is, and what to give instead.
-    pub fn ensure_memory(&self, config: &DitConfig, trained: usize, device: &Device) -> Result<()> {
+    /// With what is needed at the least and what is there.
+    pub fn ensure_memory(&self, work: &Work<'_>, device: &Device) -> Result<()> {
         if !fused::available(device) {
             return Ok(());
         }
-        // What a block keeps of a token, in widths of it; see `Checkpointing`.
-        let kept = match self.checkpointing {
-            CheckpointingName::None => 10,
-            CheckpointingName::Mlp => 6,
-            CheckpointingName::Block => 1,
-        };
-        let images = self.batch.div_ceil(self.accumulate) as u128;
-        let token = (config.depth * config.hidden_size * kept) as u128;
-        let values = images * config.num_tokens() as u128 * token + 4 * trained as u128;
+        let said = format!(
+            "a step of {} images and {} parameters",
+            self.batch, work.trained
+        );
         ensure_fits(
-            &format!("a step of {} images and {trained} parameters", self.batch),
-            4 * values,
+            &said,
+            work.memory(),
             "give a smaller --batch, --accumulate, --checkpointing block or fewer parameters",
         )
+    }
+
+    /// What a step computes that trains the whole of a backbone.
+    pub fn whole_work<'a>(&self, sizes: &'a DitConfig) -> Work<'a> {
+        Work {
+            weights_learn: true,
+            ..self.work(sizes, 0, sizes.num_params())
+        }
+    }
+
+    /// What a step computes that trains an addition to a frozen backbone.
+    pub fn work<'a>(&self, sizes: &'a DitConfig, added: usize, trained: usize) -> Work<'a> {
+        Work {
+            sizes,
+            prepended: 0,
+            added,
+            trained,
+            weights_learn: false,
+            batch: self.batch,
+            accumulate: self.accumulate,
+            checkpointing: self.checkpointing,
+        }
+    }
+
+    /// In a dry run prints what the run is to be.
+    ///
+    /// # Errors
+    /// When standard output takes no more.
+    pub fn tell(&self, settings: &impl Serialize, work: &Work<'_>) -> Result<()> {
+        if !self.dry_run {
+            return Ok(());
+        }
+        let estimate = work.estimate();
+        let plan = Plan { settings, estimate };
+        say(toml::to_string(&plan)?.trim_end())?;
+        eprintln!(
+            "a step of {} images: {:.3} TFLOP and at least {:.1} GiB of memory; {} parameters are added (+{:.2} %)",
+            work.batch,
+            estimate.step_flops as f64 / 1e12,
+            estimate.memory_bytes as f64 / (1u64 << 30) as f64,
+            estimate.added_parameters,
+            estimate.added_percent
+        );
+        Ok(())
     }
 
     /// How timesteps are drawn, where nothing is said as `default` says.
@@ -99,9 +147,9 @@ impl LoopArgs {
         self.timesteps.unwrap_or(default)
     }
 
-    /// Whether images of `data` are mirrored.
-    pub fn flips(&self, data: &Dataset) -> bool {
-        self.flip.unwrap_or(!data.is_oriented())
+    /// Whether images are mirrored, of data that is `oriented` or not.
+    pub fn flips(&self, oriented: bool) -> bool {
+        self.flip.unwrap_or(!oriented)
     }
 
     /// Opens the data, made into images of this shape.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 mod accumulate;
 mod args;
 mod backbone;
+mod estimate;
 mod frozen;
 mod learner;
 mod lora;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use args::LoopArgs;
 pub use backbone::{BackboneSettings, BackboneTrainee, train_backbone};
+pub use estimate::{Estimate, Work};
 pub use lora::{LoraSettings, LoraTrainee, train_lora};
 pub use patch::{PatchSettings, PatchTrainee, train_patch};
 pub use rate::{Decay, RateSchedule};

@@ -7,24 +7,34 @@ use std::process::Output;
 use assert_cmd::Command;
 use tempfile::TempDir;
 
-/// Runs `dmp` with a command line whose words have no spaces.
-pub fn dmp(line: &str) -> Output {
-    Command::cargo_bin("dmp")
-        .unwrap()
+/// `dmp` with a command line whose words have no spaces. It stays off the network.
+pub fn command(line: &str) -> Command {
+    let mut command = Command::cargo_bin("dmp").unwrap();
+    command
         .args(line.split_whitespace())
         // What is kept between runs is kept in the target folder.
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env_remove("DMP_INCEPTION")
+        .env("HF_HUB_OFFLINE", "1")
         // Without it Mesa's drivers complain on stderr.
-        .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"))
-        .output()
-        .unwrap()
+        .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// Runs it.
+pub fn dmp(line: &str) -> Output {
+    command(line).output().unwrap()
 }
 
 /// Runs a command that must succeed; gives its stdout.
 #[track_caller]
 pub fn ok(line: &str) -> String {
-    let output = dmp(line);
+    succeeded(line, dmp(line))
+}
+
+/// Stdout of a command that must have succeeded.
+#[track_caller]
+pub fn succeeded(line: &str, output: Output) -> String {
     assert!(
         output.status.success(),
         "dmp {line}: {}",
@@ -36,7 +46,12 @@ pub fn ok(line: &str) -> String {
 /// Runs a command that must fail with exit code 1 and one sentence; gives that sentence.
 #[track_caller]
 pub fn refused(line: &str) -> String {
-    let output = dmp(line);
+    failed(line, dmp(line))
+}
+
+/// The one sentence of a command that must have failed with exit code 1.
+#[track_caller]
+pub fn failed(line: &str, output: Output) -> String {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "dmp {line}: {stderr}");
     let errors: Vec<&str> = stderr

@@ -242,7 +242,12 @@ fn a_dry_run_checks_and_writes_nothing() {
         format!("eval --model {model} --count 4 --dry-run"),
         format!("eval --model {model} --count 4 --eta 0.5 --sampler ddim --dry-run"),
     ] {
-        assert_eq!(ok(&line), "", "{line}");
+        let said = ok(&line);
+        let plan = said.contains("[estimate]") && said.contains("step_flops");
+        assert!(
+            said.is_empty() || plan && !line.starts_with("eval"),
+            "{said}"
+        );
         assert!(!bench.path("dry").exists(), "{line}");
     }
     refused(&format!("eval --model {model} --eta 0.5 --dry-run"));
@@ -252,4 +257,33 @@ fn a_dry_run_checks_and_writes_nothing() {
     let before = bench.bytes("patch/patch.safetensors");
     ok(&bench.train_line("patch", "--steps 2 --dry-run"));
     assert!(bench.bytes("patch/patch.safetensors") == before);
+}
+
+#[test]
+fn runs_are_compared() {
+    let bench = Bench::new();
+    bench.train(
+        "runs/zero/seed",
+        "--steps 4 --gate-noise false --gate-rate 0",
+    );
+    bench.train("runs/random/seed", "--steps 4 --init random");
+    let runs = ["base", "runs/zero/seed", "runs/random/seed"].map(|run| bench.str(run));
+    let report = format!("report {} {}", runs[1], runs[2]);
+    let svg = bench.str("curves.svg");
+    let table = ok(&format!("{report} --plot {svg}"));
+    assert!(table.contains("zero") && !table.contains("seed"), "{table}");
+    let svg = fs::read_to_string(svg).unwrap();
+    assert!(svg.contains("random") && svg.contains("entropy"), "{svg}");
+
+    let json = ok(&format!("{report} {} --until 3 --json", runs[0]));
+    let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(found[0]["steps"], 3);
+    assert_eq!(found[0]["first_entropy"], 1.0, "a gate of zeros is uniform");
+    assert!(found[1]["first_entropy"].as_f64().unwrap() < 1.0);
+    assert!(
+        found[2]["first_entropy"].is_null(),
+        "a backbone has no gate"
+    );
+    let error = refused(&format!("report {}", bench.str("runs")));
+    assert!(error.contains("has no statistics"), "{error}");
 }

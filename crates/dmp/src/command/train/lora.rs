@@ -3,16 +3,15 @@
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use clap::Args;
-use dmp_math::schedule::BetaSchedule;
 use dmp_math::timesteps::Timesteps;
-use dmp_model::checkpoint::BackboneFile;
+use dmp_model::dit::DitConfig;
 use dmp_model::lora::{LoraConfig, Target};
 
+use super::plan::Subject;
 use super::{TrainArgs, report_size, shape};
 use crate::compute::Dtype;
-use crate::data::Dataset;
 use crate::flags::{self, first_given};
-use crate::models::{open_backbone, schedule_of};
+use crate::models::schedule_of;
 use crate::run::Interrupt;
 use crate::train::{LoraSettings, train_lora};
 
@@ -32,8 +31,8 @@ pub(super) struct LoraArgs {
 
 impl LoraArgs {
     /// The LoRA asked for, on this backbone.
-    fn config(&self, backbone: &BackboneFile) -> LoraConfig {
-        let default = LoraConfig::new(self.rank.unwrap_or(4), backbone.model.config());
+    fn config(&self, sizes: &DitConfig) -> LoraConfig {
+        let default = LoraConfig::new(self.rank.unwrap_or(4), sizes);
         LoraConfig {
             alpha: self.alpha.unwrap_or(default.alpha),
             targets: match &self.targets {
@@ -55,18 +54,12 @@ impl LoraArgs {
 }
 
 impl TrainArgs {
-    fn lora_settings(
-        &self,
-        lora: LoraConfig,
-        backbone: &BackboneFile,
-        schedule: BetaSchedule,
-        data: &Dataset,
-    ) -> LoraSettings {
+    fn lora_settings(&self, lora: LoraConfig, subject: Subject) -> LoraSettings {
         LoraSettings {
             model: self.model.clone(),
-            model_sha256: backbone.fingerprint.clone(),
+            model_sha256: subject.model_sha256,
             data: self.training.data.clone(),
-            data_sha256: data.fingerprint(),
+            data_sha256: subject.data_sha256,
             seed: self.training.seed,
             steps: self.steps,
             batch: self.training.batch,
@@ -74,11 +67,11 @@ impl TrainArgs {
             warmup: self.warmup,
             decay: self.decay,
             ema_decay: self.ema_decay.unwrap_or(0.0),
-            flip: self.training.flips(data),
+            flip: self.training.flips(subject.oriented),
             label_dropout: self.label_dropout,
             clip_norm: self.training.clip_norm,
             accumulate: self.training.accumulate,
-            schedule,
+            schedule: subject.schedule,
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps(Timesteps::Importance),
             lora,
@@ -92,16 +85,28 @@ pub(super) fn lora(args: &TrainArgs, device: &Device) -> Result<&'static str> {
         args.patch.dtype() == Dtype::F32,
         "--dtype bf16 is for weights that stay as they are, and --method lora changes them; leave it out"
     );
-    let backbone = open_backbone(&args.model, &device.clone().autodiff())?;
+    let work = |sizes, config: &LoraConfig| {
+        let added = config.added_params();
+        args.training.work(sizes, added, added)
+    };
+    if let Some(sizes) = args.stand_in() {
+        let config = args.lora.config(&sizes);
+        config.validate(&sizes)?;
+        let settings = args.lora_settings(config, Subject::unknown(args.schedule));
+        return Err(args.told(&settings, &work(&sizes, &settings.lora))?);
+    }
+    let backbone = args.backbone(&device.clone().autodiff())?;
+    let sizes = backbone.model.config();
     let schedule = schedule_of(backbone.schedule, args.schedule)?;
-    let config = args.lora.config(&backbone);
-    config.validate(backbone.model.config())?;
-    let (sizes, trained) = (backbone.model.config(), config.added_params());
-    args.training.ensure_memory(sizes, trained, device)?;
-    let data = args.training.open_data(Some(shape(&backbone)))?;
-    let settings = args.lora_settings(config, &backbone, schedule, &data);
+    let config = args.lora.config(sizes);
+    config.validate(sizes)?;
+    args.training.ensure_memory(&work(sizes, &config), device)?;
+    let data = args.training.open_data(Some(shape(sizes)))?;
+    let settings = args.lora_settings(config, Subject::of(&backbone, &data, schedule));
     let directory = args.directory(&settings)?;
-    report_size("LoRA", settings.lora.added_params(), &backbone, &data);
+    report_size("LoRA", settings.lora.added_params(), sizes, &data);
+    args.training
+        .tell(&settings, &work(sizes, &settings.lora))?;
     let interrupt = Interrupt::listen();
     let session = args.session(&directory, data, &interrupt);
     train_lora(&settings, backbone, session, device)?;

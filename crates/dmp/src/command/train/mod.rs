@@ -1,30 +1,33 @@
 //! `dmp train`: a patch on a frozen backbone, or a LoRA or the whole backbone to compare with.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use dmp_math::schedule::BetaSchedule;
 use dmp_math::timesteps::Timesteps;
-use dmp_model::checkpoint::BackboneFile;
-use dmp_model::denoiser::Backbone;
+use dmp_model::dit::DitConfig;
 use dmp_model::patch::PatchConfig;
 
 use crate::data::{Dataset, ImageShape};
 use crate::flags;
-use crate::models::{open_backbone, schedule_of};
+use crate::models::schedule_of;
 use crate::output::say;
 use crate::run::{Interrupt, RunDir};
 use crate::train::{
-    BackboneSettings, Decay, LoopArgs, PatchSettings, Session, train_backbone, train_patch,
+    BackboneSettings, Decay, LoopArgs, PatchSettings, Session, Work, train_backbone, train_patch,
 };
 
 mod gate;
 mod lora;
 mod patch;
+mod plan;
 mod whole;
 
 use lora::LoraArgs;
 use patch::PatchArgs;
+use plan::{Expected, Subject};
 use whole::WholeArgs;
 
 /// What is trained.
@@ -43,12 +46,21 @@ enum MethodName {
 /// Train a patch on a frozen backbone, or a LoRA or the whole backbone to compare; rerun the same command to go on with an interrupted run
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  dmp train --model demo --data demo --out runs/patch --steps 200 --seed 1"
+    after_help = "Example:\n  dmp train --model demo --data demo --out runs/patch --steps 200 --seed 1\n  \
+                  dmp train recipes/ffhq-dit-l2.toml --dry-run"
 )]
 pub struct TrainArgs {
-    /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
+    /// A file with a table [train] of flags, as in 'prompt-rate = 0.1'; those given here win
+    #[arg(value_name = "RECIPE")]
+    recipe: Option<PathBuf>,
+    /// Backbone: 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or owner/name on the
+    /// hub
     #[arg(long, default_value = "demo")]
     model: String,
+    /// What the backbone must be: a preset (dit-s-2 to dit-xl-8), or as in dit-l-2,side=32,classes=1000. With --dry-run the
+    /// model need not be here
+    #[arg(long)]
+    preset: Option<Expected>,
     /// What to train
     #[arg(long, value_enum, default_value_t = MethodName::Dmp)]
     method: MethodName,
@@ -119,18 +131,12 @@ impl TrainArgs {
         }
     }
 
-    fn patch_settings(
-        &self,
-        patch: PatchConfig,
-        backbone: &BackboneFile,
-        schedule: BetaSchedule,
-        data: &Dataset,
-    ) -> PatchSettings {
+    fn patch_settings(&self, patch: PatchConfig, subject: Subject) -> PatchSettings {
         PatchSettings {
             model: self.model.clone(),
-            model_sha256: backbone.fingerprint.clone(),
+            model_sha256: subject.model_sha256,
             data: self.training.data.clone(),
-            data_sha256: data.fingerprint(),
+            data_sha256: subject.data_sha256,
             seed: self.training.seed,
             steps: self.steps,
             batch: self.training.batch,
@@ -140,11 +146,11 @@ impl TrainArgs {
             warmup: self.warmup,
             decay: self.decay,
             ema_decay: self.ema_decay.unwrap_or(0.0),
-            flip: self.training.flips(data),
+            flip: self.training.flips(subject.oriented),
             label_dropout: self.label_dropout,
             clip_norm: self.training.clip_norm,
             accumulate: self.training.accumulate,
-            schedule,
+            schedule: subject.schedule,
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps(Timesteps::Importance),
             gate_noise: self.patch.gate.noise(),
@@ -154,17 +160,12 @@ impl TrainArgs {
         }
     }
 
-    fn whole_settings(
-        &self,
-        backbone: &BackboneFile,
-        schedule: BetaSchedule,
-        data: &Dataset,
-    ) -> BackboneSettings {
+    fn whole_settings(&self, sizes: &DitConfig, subject: Subject) -> BackboneSettings {
         BackboneSettings {
             model: Some(self.model.clone()),
-            model_sha256: Some(backbone.fingerprint.clone()),
+            model_sha256: Some(subject.model_sha256),
             data: self.training.data.clone(),
-            data_sha256: data.fingerprint(),
+            data_sha256: subject.data_sha256,
             seed: self.training.seed,
             steps: self.steps,
             batch: self.training.batch,
@@ -173,14 +174,14 @@ impl TrainArgs {
             warmup: self.warmup,
             decay: self.decay,
             ema_decay: self.ema_decay.unwrap_or(0.99),
-            flip: self.training.flips(data),
+            flip: self.training.flips(subject.oriented),
             label_dropout: self.label_dropout,
             clip_norm: self.training.clip_norm,
             accumulate: self.training.accumulate,
-            schedule,
+            schedule: subject.schedule,
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps(Timesteps::Importance),
-            backbone: backbone.model.config().clone(),
+            backbone: sizes.clone(),
         }
     }
 
@@ -224,20 +225,30 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<()> {
 }
 
 fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
-    let backbone = open_backbone(&args.model, &device.clone().autodiff())?;
+    let work = |sizes, config: &PatchConfig| Work {
+        prepended: config.prepended(),
+        ..args
+            .training
+            .work(sizes, config.added_params(), config.trained_params())
+    };
+    if let Some(sizes) = args.stand_in() {
+        let config = args.patch.config(args.method, &sizes);
+        config.validate(sizes.num_tokens(), sizes.hidden_size, sizes.depth)?;
+        let settings = args.patch_settings(config, Subject::unknown(args.schedule));
+        return Err(args.told(&settings, &work(&sizes, &settings.patch))?);
+    }
+    let backbone = args.backbone(&device.clone().autodiff())?;
+    let sizes = backbone.model.config();
     let schedule = schedule_of(backbone.schedule, args.schedule)?;
-    let config = args.patch.config(args.method, &backbone.model);
-    config.validate(
-        backbone.model.num_tokens(),
-        backbone.model.hidden_size(),
-        backbone.model.depth(),
-    )?;
-    let (sizes, trained) = (backbone.model.config(), config.trained_params());
-    args.training.ensure_memory(sizes, trained, device)?;
-    let data = args.training.open_data(Some(shape(&backbone)))?;
-    let settings = args.patch_settings(config, &backbone, schedule, &data);
+    let config = args.patch.config(args.method, sizes);
+    config.validate(sizes.num_tokens(), sizes.hidden_size, sizes.depth)?;
+    args.training.ensure_memory(&work(sizes, &config), device)?;
+    let data = args.training.open_data(Some(shape(sizes)))?;
+    let settings = args.patch_settings(config, Subject::of(&backbone, &data, schedule));
     let directory = args.directory(&settings)?;
-    report_size("patch", settings.patch.added_params(), &backbone, &data);
+    report_size("patch", settings.patch.added_params(), sizes, &data);
+    args.training
+        .tell(&settings, &work(sizes, &settings.patch))?;
     let interrupt = Interrupt::listen();
     let session = args.session(&directory, data, &interrupt);
     train_patch(&settings, backbone, session, device)?;
@@ -245,19 +256,24 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
 }
 
 fn whole(args: &TrainArgs, device: &Device) -> Result<&'static str> {
-    let backbone = open_backbone(&args.model, device)?;
-    let schedule = schedule_of(backbone.schedule, args.schedule)?;
+    if let Some(sizes) = args.stand_in() {
+        let settings = args.whole_settings(&sizes, Subject::unknown(args.schedule));
+        return Err(args.told(&settings, &args.training.whole_work(&sizes))?);
+    }
+    let backbone = args.backbone(device)?;
     let sizes = backbone.model.config();
-    args.training
-        .ensure_memory(sizes, sizes.num_params(), device)?;
-    let data = args.training.open_data(Some(shape(&backbone)))?;
-    let settings = args.whole_settings(&backbone, schedule, &data);
+    let schedule = schedule_of(backbone.schedule, args.schedule)?;
+    let work = args.training.whole_work(sizes);
+    args.training.ensure_memory(&work, device)?;
+    let data = args.training.open_data(Some(shape(sizes)))?;
+    let settings = args.whole_settings(sizes, Subject::of(&backbone, &data, schedule));
     let directory = args.directory(&settings)?;
     eprintln!(
         "all {} parameters, {} images",
         settings.backbone.num_params(),
         data.len()
     );
+    args.training.tell(&settings, &work)?;
     let interrupt = Interrupt::listen();
     let session = args.session(&directory, data, &interrupt);
     train_backbone(&settings, Some(&backbone.model), session, device)?;
@@ -265,21 +281,19 @@ fn whole(args: &TrainArgs, device: &Device) -> Result<&'static str> {
 }
 
 /// Says how large an addition to the backbone is, and what it will be trained on.
-fn report_size(kind: &str, added: usize, backbone: &BackboneFile, data: &Dataset) {
-    let total = backbone.model.config().num_params();
+fn report_size(kind: &str, added: usize, sizes: &DitConfig, data: &Dataset) {
     eprintln!(
         "{kind} of {added} parameters (+{:.2} %), {} images",
-        100.0 * added as f64 / total as f64,
+        100.0 * added as f64 / sizes.num_params() as f64,
         data.len()
     );
 }
 
 /// What the backbone takes.
-fn shape(backbone: &BackboneFile) -> ImageShape {
-    let config = backbone.model.config();
+fn shape(sizes: &DitConfig) -> ImageShape {
     ImageShape {
-        channels: config.in_channels,
-        height: config.input_size,
-        width: config.input_size,
+        channels: sizes.in_channels,
+        height: sizes.input_size,
+        width: sizes.input_size,
     }
 }

@@ -1,7 +1,7 @@
 //! Flags of a patch. Each is an option, so that one given to another method can be refused by name.
 
 use clap::{Args, ValueEnum};
-use dmp_model::denoiser::Backbone;
+use dmp_model::dit::DitConfig;
 use dmp_model::patch::{GateKind, Init, PatchConfig, Position};
 
 use super::MethodName;
@@ -85,14 +85,14 @@ impl PatchArgs {
     }
 
     /// The patch asked for, on this backbone.
-    pub(super) fn config(&self, method: MethodName, backbone: &impl Backbone) -> PatchConfig {
+    pub(super) fn config(&self, method: MethodName, sizes: &DitConfig) -> PatchConfig {
         let position = match self.position {
             None | Some(PositionName::Add) => Position::Add,
             Some(PositionName::Prepend) => Position::Prepend,
             Some(PositionName::Mix) => Position::Mix,
             Some(PositionName::Both) => Position::Both,
         };
-        let grid = self.prompt_grid.unwrap_or(backbone.token_grid());
+        let grid = self.prompt_grid.unwrap_or([sizes.grid_size(); 2]);
         let on_grid = grid[0] * grid[1];
         let (num_prompts, prompt_tokens) = match position {
             Position::Add | Position::Prepend => (self.prompts.unwrap_or(on_grid), 1),
@@ -106,7 +106,7 @@ impl PatchArgs {
         PatchConfig {
             position,
             gate,
-            gate_hidden: self.gate.hidden(gate, backbone.hidden_size()),
+            gate_hidden: self.gate.hidden(gate, sizes.hidden_size),
             gate_sharing: self.gate.sharing(),
             gate_input: self.gate.input(),
             temperature: self.gate.temperature(),
@@ -125,8 +125,8 @@ impl PatchArgs {
                 Position::Both => Some(grid),
                 Position::Add | Position::Mix | Position::Prepend => self.prompt_grid,
             },
-            hidden_size: backbone.hidden_size(),
-            depth: self.depth.unwrap_or(backbone.depth()),
+            hidden_size: sizes.hidden_size,
+            depth: self.depth.unwrap_or(sizes.depth),
         }
     }
 

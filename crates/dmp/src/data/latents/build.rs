@@ -1,7 +1,8 @@
 //! Making a folder of latents.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,10 +13,10 @@ use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 
 use super::shard::{self, Shard};
-use super::{Index, signature};
-use crate::data::open::{fitted, labels};
-use crate::data::picture::{Picture, images_in};
-use crate::data::{Dataset, ImageShape, to_unit};
+use super::{Index, captions};
+use crate::data::open::fitted;
+use crate::data::source::{Content, signature};
+use crate::data::{Dataset, ImageShape, Source, to_unit};
 use crate::run::{Interrupt, Interrupted, progress_bar};
 
 /// Images of a shard: what is lost at most when the work is stopped.
@@ -35,8 +36,8 @@ pub struct Part {
 
 /// What is made, of what.
 pub struct Request<'a> {
-    /// Folder of images.
-    pub images: &'a Path,
+    /// The images: a folder, a file, or several by a `*` in the name.
+    pub images: &'a str,
     /// The autoencoder.
     pub vae: &'a Vae,
     /// Its fingerprint.
@@ -68,20 +69,13 @@ pub struct Built {
     pub waits: bool,
 }
 
-/// The images of one shard.
-struct Chunk<'a> {
-    paths: &'a [PathBuf],
-    labels: &'a [u32],
-}
-
 /// Makes what is not there yet, and says what is there once all is.
 ///
 /// # Errors
 /// When too many images cannot be read, or the work is interrupted: what is done stays done.
 pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
-    let paths = images_in(request.images)?;
+    let source = Source::open(request.images)?;
     let before = signature(request.images)?;
-    let (labels, classes) = labels(request.images, &paths);
     fs::create_dir_all(folder).with_context(|| {
         format!(
             "{}: is no folder and cannot be made one; give another",
@@ -90,43 +84,43 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
     })?;
     let shape = request.latent_shape()?;
     let interrupt = Interrupt::listen();
-    let bar = progress_bar(paths.len() as u64, 0, "images").with_prefix("encoding");
-    let chunks = paths.chunks(SHARD).zip(labels.chunks(SHARD));
+    let count = source.items().len();
+    let bar = progress_bar(count as u64, 0, "images").with_prefix("encoding");
     let mut built = Built {
         encoded: 0,
         images: 0,
         bad: 0,
         waits: false,
     };
-    let (mut shards, mut done) = (Vec::new(), 0);
-    for (index, (paths, labels)) in chunks.enumerate() {
-        let chunk = Chunk { paths, labels };
-        let name = request.key(&chunk)? + ".safetensors";
+    let (mut shards, mut names) = (Vec::new(), Vec::new());
+    for (index, first) in (0..count).step_by(SHARD).enumerate() {
+        let chunk = first..count.min(first + SHARD);
+        let name = request.key(&source, chunk.clone())? + ".safetensors";
         let path = folder.join(&name);
         let found = match shard::read(&path, shape) {
             Ok(found) => Some(found),
             // Of another process, or none yet, or damaged: made anew.
             Err(_) if index % request.part.of == request.part.index - 1 => {
-                let made = request.encode(&chunk, shape, &bar, &interrupt)?;
+                let made = request.encode(&source, chunk.clone(), shape, &bar, &interrupt)?;
                 shard::write(&path, &made, shape)?;
                 built.encoded += made.labels.len();
                 Some(made)
             }
             Err(_) => None,
         };
-        done += paths.len();
-        bar.set_position(done as u64);
+        bar.set_position(chunk.end as u64);
         match found {
             Some(found) => {
                 built.images += found.labels.len();
-                built.bad += found.bad;
+                built.bad += found.bad.len();
+                names.extend(chunk.filter(|index| !found.bad.contains(&(index - first))));
             }
             None => built.waits = true,
         }
         ensure!(
             built.bad <= request.max_bad,
             "{}: {} images cannot be read; mend or remove them, or give --max-bad {} or more",
-            request.images.display(),
+            request.images,
             built.bad,
             built.bad
         );
@@ -136,16 +130,17 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
     ensure!(
         signature(request.images)? == before,
         "{}: images were changed while they were encoded; run the same command again",
-        request.images.display()
+        request.images
     );
     if !built.waits {
+        captions::write(folder, names.iter().map(|&index| &source.items()[index]))?;
         let index = Index {
             vae_sha256: request.vae_sha256.to_owned(),
             preprocessing: format!("{PREPROCESSING} {}", request.side),
             shape: [shape.channels, shape.height, shape.width],
-            classes,
+            classes: source.classes(),
             images: built.images,
-            source: request.images.canonicalize()?.display().to_string(),
+            source: std::path::absolute(request.images)?.display().to_string(),
             source_signature: before,
             shards,
         };
@@ -177,22 +172,24 @@ impl Request<'_> {
     }
 
     /// Hash of all that decides a shard.
-    fn key(&self, chunk: &Chunk<'_>) -> Result<String> {
+    fn key(&self, source: &Source, chunk: Range<usize>) -> Result<String> {
         let mut hasher = Sha256::new();
         hasher.update(self.vae_sha256);
         let settings = [self.side, self.tile, self.vae.config().in_channels];
         hasher.update(format!("{PREPROCESSING} {settings:?}"));
-        for (path, label) in chunk.paths.iter().zip(chunk.labels) {
-            let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-            hasher.update(Sha256::digest(&bytes));
-            hasher.update(label.to_le_bytes());
+        for index in chunk {
+            // What cannot be read is decided by that.
+            let content = source.content(index).map(|content| content.sha256());
+            hasher.update(content.unwrap_or_default());
+            hasher.update(source.label(index).to_le_bytes());
         }
         Ok(hex(&hasher.finalize())[..32].to_owned())
     }
 
     fn encode(
         &self,
-        chunk: &Chunk<'_>,
+        source: &Source,
+        chunk: Range<usize>,
         shape: ImageShape,
         bar: &ProgressBar,
         interrupt: &Interrupt,
@@ -204,15 +201,16 @@ impl Request<'_> {
         };
         let mut shard = Shard::default();
         let mut images = Vec::new();
-        for (path, &label) in chunk.paths.iter().zip(chunk.labels) {
-            match Picture::read(path) {
+        for (place, index) in chunk.enumerate() {
+            match source.content(index).and_then(Content::picture) {
                 Ok(picture) => {
                     images.extend(fitted(picture, pixels));
-                    shard.labels.push(label);
+                    shard.labels.push(source.label(index));
                 }
                 Err(error) => {
-                    eprintln!("{}: left out: {error:#}", path.display());
-                    shard.bad += 1;
+                    let name = &source.items()[index].name;
+                    bar.suspend(|| eprintln!("{name}: left out: {error:#}"));
+                    shard.bad.push(place);
                 }
             }
         }
@@ -238,12 +236,7 @@ impl Request<'_> {
     }
 
     /// Means and deviations of some images' latents.
-    fn gaussian(
-        &self,
-        data: &Dataset,
-        images: std::ops::Range<usize>,
-        flip: bool,
-    ) -> (Vec<f32>, Vec<f32>) {
+    fn gaussian(&self, data: &Dataset, images: Range<usize>, flip: bool) -> (Vec<f32>, Vec<f32>) {
         let shape = data.shape();
         let mut values = Vec::with_capacity(images.len() * shape.len());
         for image in images.clone() {

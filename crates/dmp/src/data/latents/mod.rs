@@ -5,20 +5,18 @@
 //! name, so that nothing old is ever taken for it.
 
 mod build;
+mod captions;
 mod shard;
 
 use std::fs;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, ensure};
-use dmp_model::checkpoint::hex;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 pub use build::{Part, Request, build};
 
-use super::picture::images_in;
+use super::source::signature;
 use super::{Dataset, ImageShape, Latents};
 use crate::memory::ensure_fits;
 use crate::output::write_atomic;
@@ -40,7 +38,7 @@ struct Index {
     classes: usize,
     /// Images.
     images: usize,
-    /// The folder of the images.
+    /// What the images lie in.
     source: String,
     /// Of its files' names, lengths and times.
     source_signature: String,
@@ -63,10 +61,10 @@ pub(super) fn open(folder: &Path) -> Result<Dataset> {
     let text = fs::read(&path).with_context(|| format!("{shown}: cannot be read"))?;
     let index: Index = serde_json::from_slice(&text)
         .with_context(|| format!("{shown}: is not what 'dmp cache' writes; run it again"))?;
-    let source = Path::new(&index.source);
-    if source.is_dir() {
+    // Where the images are no longer, or were moved, the latents do without.
+    if let Ok(now) = signature(&index.source) {
         ensure!(
-            signature(source)? == index.source_signature,
+            now == index.source_signature,
             "{}: the images in {} are not those that these latents were made of; run 'dmp cache' again, which computes \
              what has changed",
             folder.display(),
@@ -107,19 +105,4 @@ impl Index {
         let text = serde_json::to_string_pretty(self)? + "\n";
         Ok(write_atomic(&folder.join(INDEX), text.as_bytes())?)
     }
-}
-
-/// SHA-256 of the names, lengths and times of change of all images in a folder: another whenever one of them is replaced.
-fn signature(folder: &Path) -> Result<String> {
-    let mut hasher = Sha256::new();
-    for path in images_in(folder)? {
-        let metadata = fs::metadata(&path)?;
-        let changed = metadata.modified()?.duration_since(UNIX_EPOCH);
-        let inside = path.strip_prefix(folder).unwrap_or(&path);
-        hasher.update(inside.as_os_str().as_encoded_bytes());
-        hasher.update([0]);
-        hasher.update(metadata.len().to_le_bytes());
-        hasher.update(changed.map_or(0, |since| since.as_nanos()).to_le_bytes());
-    }
-    Ok(hex(&hasher.finalize()))
 }

@@ -9,7 +9,7 @@ use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors};
 use crate::data::{ImageShape, Latents};
 use crate::output::write_atomic;
 
-/// Metadata key: images of it that could not be read.
+/// Metadata key: places, among the images of the shard, of those that could not be read, as a JSON array.
 const BAD: &str = "dmp.unreadable";
 
 /// The latents of some images.
@@ -17,8 +17,8 @@ const BAD: &str = "dmp.unreadable";
 pub(super) struct Shard {
     pub(super) latents: Latents,
     pub(super) labels: Vec<u32>,
-    /// Images that could not be read and are not among them.
-    pub(super) bad: usize,
+    /// Places of images that could not be read and are not among them.
+    pub(super) bad: Vec<usize>,
 }
 
 /// Writes a shard of latents of this shape.
@@ -40,7 +40,7 @@ pub(super) fn write(path: &Path, shard: &Shard, shape: ImageShape) -> Result<()>
             ("std".to_owned(), gaussian(&shard.latents.std)),
             ("labels".to_owned(), labels),
         ]),
-        metadata: [(BAD.to_owned(), shard.bad.to_string())].into(),
+        metadata: [(BAD.to_owned(), serde_json::to_string(&shard.bad)?)].into(),
     };
     Ok(write_atomic(path, &file.to_bytes(StoredType::F32)?)?)
 }
@@ -74,7 +74,9 @@ pub(super) fn read(path: &Path, shape: ImageShape) -> Result<Shard> {
             tensor.shape
         );
     }
-    let bad = metadata.get(BAD).and_then(|count| count.parse().ok());
+    let bad = metadata
+        .get(BAD)
+        .and_then(|text| serde_json::from_str(text).ok());
     Ok(Shard {
         latents: Latents {
             mean: mean.values,

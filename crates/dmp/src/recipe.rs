@@ -1,0 +1,90 @@
+//! A file of flags: `dmp train recipe.toml`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+use toml::{Table, Value};
+
+use crate::words::Words;
+
+/// Flags that a recipe does not say: they are of one call.
+const TAKEN: &[(&str, &str)] = &[
+    ("dry-run", "give --dry-run on the command line"),
+    ("device", "give --device on the command line"),
+];
+
+/// The flags of the recipe that a command was given, as they are typed, but for those that were typed already; none without
+/// a recipe.
+///
+/// # Errors
+/// When the file cannot be read, or has keys that the command has no flags for.
+pub fn flags(program: &Command, matches: &ArgMatches) -> Result<Vec<String>> {
+    let Some((name, matches)) = matches.subcommand() else {
+        return Ok(Vec::new());
+    };
+    let Some(command) = program.find_subcommand(name) else {
+        return Ok(Vec::new());
+    };
+    // Other commands have recipes of their own kind, or none.
+    let given = (name == "train").then(|| matches.get_one::<PathBuf>("recipe"));
+    let Some(path) = given.flatten() else {
+        return Ok(Vec::new());
+    };
+    let mut words = Vec::new();
+    for (flag, value) in read(path, name)?.iter() {
+        let known = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(flag));
+        let Some(arg) = known else {
+            let close = command.get_arguments().filter_map(clap::Arg::get_long);
+            let close = close
+                .max_by_key(|other| alike(other, flag))
+                .unwrap_or("out");
+            bail!(
+                "{}: 'dmp {name}' has no flag --{flag}; did you mean '{close}'?",
+                path.display()
+            );
+        };
+        let typed = matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+        if !typed {
+            words.extend([format!("--{flag}"), value.to_owned()]);
+        }
+    }
+    Ok(words)
+}
+
+/// Letters that two words share at their beginnings and ends.
+fn alike(a: &str, b: &str) -> usize {
+    let same = |(a, b): &(char, char)| a == b;
+    let start = a.chars().zip(b.chars()).take_while(same).count();
+    start
+        + a.chars()
+            .rev()
+            .zip(b.chars().rev())
+            .take_while(same)
+            .count()
+}
+
+fn read(path: &Path, command: &str) -> Result<Words> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("recipe {shown}: cannot be read; give a .toml file of flags"))?;
+    let table: Table = text
+        .parse()
+        .with_context(|| format!("recipe {shown}: is no TOML"))?;
+    if let Some(other) = table.keys().find(|key| *key != command) {
+        ensure!(
+            other != "setting" && other != "seeds",
+            "recipe {shown}: is of a sweep; run 'dmp sweep {shown}'"
+        );
+        bail!("recipe {shown}: '{other}' is not known here; write flags below [{command}]");
+    }
+    match table.get(command) {
+        Some(Value::Table(flags)) => {
+            Words::of(flags, TAKEN).with_context(|| format!("recipe {shown}"))
+        }
+        _ => bail!("recipe {shown}: has no table [{command}]; write flags below it"),
+    }
+}

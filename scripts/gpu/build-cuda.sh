@@ -2,13 +2,13 @@
 # Builds for NVIDIA cards and packs what such a machine needs: the binary, the device tests with the golden cases, the
 # PyTorch peer and check.sh. The builder needs neither a card nor the CUDA toolkit.
 #
-#   scripts/gpu/build-cuda.sh [FOLDER]       default: target/gpu; holds dmp.tar.xz and devices.tar.xz afterwards
+#   scripts/gpu/build-cuda.sh [FOLDER]       default: target/cuda; holds dmp.tar.xz and devices.tar.xz afterwards
 #
 # burn links LLVM into `cuda` and fetches a bundle of it while it is built. Without one where it looks for it, the same
 # LLVM is put there from PyPI (PYTHON: an interpreter with pip).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-out=${1:-target/gpu} python=${PYTHON:-python3}
+out=${1:-target/cuda} python=${PYTHON:-python3}
 
 fail() {
     echo "error: $1" >&2

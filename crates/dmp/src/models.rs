@@ -1,127 +1,29 @@
 //! Opening what a user names: a backbone, a patch or a LoRA, the two together.
 
 mod addition;
+mod backbone;
 mod diffusers;
 
-use std::borrow::Cow;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::baked::Baked;
-use dmp_model::checkpoint::torch::TorchFile;
-use dmp_model::checkpoint::{
-    AdditionKind, BackboneFile, Hints, TensorFile, describes_itself, load_backbone,
-};
+use dmp_model::checkpoint::BackboneFile;
 use dmp_model::denoiser::{Denoiser, ImageLayout};
-use dmp_model::dit::{Dit, DitConfig};
+use dmp_model::dit::Dit;
 use dmp_model::patched::Patched;
 use dmp_model::vae::Vae;
 
 pub use addition::{Addition, is_addition, open_addition};
+pub use backbone::open_backbone;
 pub use diffusers::{VaeFile, open_vae};
 
+use backbone::local;
+
 use crate::compute::Dtype;
-use crate::data::{Dataset, demo};
-use crate::hub;
-
-/// Opens a backbone: `demo`, a `.safetensors` file or a PyTorch checkpoint (with its sizes in its metadata or in
-/// its shapes; a `config.json` beside it gives what those do not say), a folder (a run directory) with
-/// `backbone.safetensors` or just one such file in it, one that diffusers wrote, or `owner/name` of one on the hub.
-pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
-    if name == "demo" {
-        return Ok(load_backbone(
-            TensorFile::from_bytes(demo::BACKBONE)?,
-            None,
-            device,
-        )?);
-    }
-    let path = local(Path::new(name)).context("model")?;
-    let path = path.as_ref();
-    if diffusers::is_one(path) {
-        return diffusers::open(path, device).with_context(|| format!("model {name}"));
-    }
-    let path = if path.is_dir() {
-        backbone_in(path)
-    } else {
-        path.to_owned()
-    };
-    let shown = path.display().to_string();
-    let bytes = fs::read(&path).with_context(|| {
-        format!(
-            "model {shown}: cannot be read; give 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or \
-             owner/name of a model on the hub"
-        )
-    })?;
-    let file = tensors(bytes).with_context(|| format!("model {shown}"))?;
-    anyhow::ensure!(
-        AdditionKind::of(&file).is_none(),
-        "model {shown}: this is a patch; give it with --patch, and its backbone with --model"
-    );
-    // Files of other programs do not say their sizes; what shapes do not say, a config.json beside them may.
-    let config = if describes_itself(&file) {
-        None
-    } else {
-        let hints = hints(&path.with_file_name("config.json"))?;
-        Some(DitConfig::infer(&file.tensors, &hints).with_context(|| format!("model {shown}"))?)
-    };
-    load_backbone(file, config.as_ref(), device).with_context(|| format!("model {shown}"))
-}
-
-/// What is here, or the copy of what is on the hub.
-fn local(name: &Path) -> Result<Cow<'_, Path>> {
-    Ok(hub::resolve(name)?.map_or(Cow::Borrowed(name), Cow::Owned))
-}
-
-/// The file of a backbone in a folder: ours, or the only one there.
-fn backbone_in(folder: &Path) -> PathBuf {
-    let ours = folder.join("backbone.safetensors");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let weights = |path: &PathBuf| {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        matches!(ending, Some("safetensors" | "pt" | "pth" | "bin" | "ckpt"))
-    };
-    let files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(weights).collect();
-    match &files[..] {
-        [only] if !ours.exists() => only.clone(),
-        _ => ours,
-    }
-}
-
-fn hints(path: &Path) -> Result<Hints> {
-    match fs::read(path) {
-        Ok(json) => serde_json::from_slice(&json)
-            .with_context(|| format!("{}: cannot be understood", path.display())),
-        Err(_) => Ok(Hints::default()),
-    }
-}
-
-/// The tensors of a safetensors file or of a PyTorch one. Of a training checkpoint, `{model, ema, …}`, the average is
-/// taken; of a wrapped model, names without the wrapper's.
-fn tensors(bytes: Vec<u8>) -> Result<TensorFile> {
-    if !TorchFile::is_one(&bytes) {
-        return Ok(TensorFile::from_bytes(&bytes)?);
-    }
-    let file = TorchFile::from_bytes(bytes)?;
-    let names = file.names();
-    let part = ["ema", "model", "state_dict"]
-        .into_iter()
-        .find(|part| names.iter().any(|name| name == part));
-    let tensors = file.tensors(part)?;
-    let tensors = tensors
-        .into_iter()
-        .map(|(name, tensor)| match name.strip_prefix("module.") {
-            Some(inner) => (inner.to_owned(), tensor),
-            None => (name, tensor),
-        })
-        .collect();
-    Ok(TensorFile {
-        tensors,
-        ..TensorFile::default()
-    })
-}
+use crate::data::Dataset;
 
 /// The noise schedule of a model: what its file says, else what the user says with `--schedule`, else linear as for
 /// the public checkpoints. A user who contradicts the file is refused.
@@ -275,7 +177,7 @@ impl Model {
         let beside = match name {
             // The embedded model has none, whatever lies in a folder of its name.
             "demo" => PathBuf::new(),
-            name => local(Path::new(name)).context("model")?.join("vae"),
+            name => local("model", Path::new(name))?.join("vae"),
         };
         let folder = match folder {
             Some(folder) => folder,

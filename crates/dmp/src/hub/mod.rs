@@ -15,18 +15,19 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use wanted::{is_whole, wanted};
 
-/// The local copy of what `name` stands for, if it is no file or folder here and has the form of a name on the hub.
+/// The local copy of what `name` stands for, if it is no file or folder here and has the form of a name on the hub; `kind` is
+/// what people call such a thing.
 ///
 /// # Errors
 /// When it has that form and cannot be had.
-pub fn resolve(name: &Path) -> Result<Option<PathBuf>> {
+pub fn resolve(kind: &str, name: &Path) -> Result<Option<PathBuf>> {
     let Some(repository) = Repository::parse(name) else {
         return Ok(None);
     };
     let hub = Hub::from_env(|name| env::var(name).ok().filter(|value| !value.is_empty()));
     hub.get(&repository)
         .map(Some)
-        .with_context(|| name.display().to_string())
+        .with_context(|| format!("{kind} {}", name.display()))
 }
 
 /// A repository at some revision.

@@ -10,7 +10,7 @@ use dmp_model::checkpoint::{
     load_patch,
 };
 
-use super::local;
+use super::backbone::local;
 
 /// What a file given with `--patch` holds.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Addition {
 /// Opens the file of a patch or a LoRA, the one in a run directory, or that of `owner/name` on the hub; its metadata say
 /// which it is.
 pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
-    let path = addition_path(&local(path).context("patch")?);
+    let path = addition_path(&local("patch", path)?);
     let shown = || format!("patch {}", path.display());
     let bytes = fs::read(&path).with_context(|| {
         format!(
@@ -60,7 +60,7 @@ pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
 
 /// Whether a file says that it is a patch or a LoRA, or holds one as a run directory. What cannot be read says nothing.
 pub fn is_addition(path: &Path) -> bool {
-    (local(path).ok())
+    (local("patch", path).ok())
         .and_then(|path| fs::read(addition_path(&path)).ok())
         .and_then(|bytes| TensorFile::from_bytes(&bytes).ok())
         .is_some_and(|file| AdditionKind::of(&file).is_some())

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::{local, tensors};
+use super::backbone::{local, tensors};
 use crate::DIFFUSION_STEPS;
 
 /// Whether a folder is such a one, and no run directory of ours.
@@ -62,7 +62,7 @@ pub(super) fn open(folder: &Path, device: &Device) -> Result<BackboneFile> {
 /// # Errors
 /// When it is not there, or not whole.
 pub fn open_vae(folder: &Path, device: &Device) -> Result<VaeFile> {
-    let folder = part(&local(folder).context("autoencoder")?, "vae");
+    let folder = part(&local("autoencoder", folder)?, "vae");
     let config: VaeConfig = json(&folder.join("config.json"))?;
     let found = weights(&folder)?;
     let mut hasher = Sha256::new();

@@ -78,6 +78,18 @@ pub struct LoopArgs {
     pub dry_run: bool,
 }
 
+/// A number with the prefix that leaves it below `step`.
+fn scaled(number: f64, step: f64) -> String {
+    let prefixes = ["", "k", "M", "G", "T", "P"];
+    let place = (0..prefixes.len() - 1).take_while(|&place| number >= step.powi(place as i32 + 1));
+    let place = place.count();
+    format!(
+        "{:.1} {}",
+        number / step.powi(place as i32),
+        prefixes[place]
+    )
+}
+
 impl LoopArgs {
     /// Refuses a step that cannot fit into memory.
     ///
@@ -132,13 +144,17 @@ impl LoopArgs {
         let plan = Plan { settings, estimate };
         say(toml::to_string(&plan)?.trim_end())?;
         eprintln!(
-            "a step of {} images: {:.3} TFLOP and at least {:.1} GiB of memory; {} parameters are added (+{:.2} %)",
+            "a step of {} images: {} FLOP and at least {} of memory",
             work.batch,
-            estimate.step_flops as f64 / 1e12,
-            estimate.memory_bytes as f64 / (1u64 << 30) as f64,
-            estimate.added_parameters,
-            estimate.added_percent
+            scaled(estimate.step_flops as f64, 1000.0),
+            scaled(estimate.memory_bytes as f64, 1024.0) + "iB"
         );
+        if estimate.added_parameters > 0 {
+            eprintln!(
+                "{} parameters are added (+{:.2} %)",
+                estimate.added_parameters, estimate.added_percent
+            );
+        }
         Ok(())
     }
 

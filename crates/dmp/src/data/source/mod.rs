@@ -87,7 +87,10 @@ impl Source {
                 (Store::Array(array), items, 0)
             }
         };
-        ensure!(!items.is_empty(), "{name}: no images there");
+        ensure!(
+            !items.is_empty(),
+            "{name}: no images there; give files that hold some"
+        );
         let mut source = Self {
             store,
             items,
@@ -102,6 +105,17 @@ impl Source {
         let labelled = self.items.iter().all(|item| item.label.is_some());
         let largest = self.items.iter().filter_map(|item| item.label).max();
         let Some(largest) = largest.filter(|_| labelled) else {
+            if largest.is_some() {
+                let count = self
+                    .items
+                    .iter()
+                    .filter(|item| item.label.is_some())
+                    .count();
+                eprintln!(
+                    "note: {name}: {count} of {} images have a class; no class is used",
+                    self.items.len()
+                );
+            }
             self.items.iter_mut().for_each(|item| item.label = None);
             self.classes = 1;
             return Ok(());

@@ -189,8 +189,12 @@ impl Columns {
         let Some((image, _)) = image else {
             let names: Vec<&str> = leaves.iter().map(|(name, _)| name.as_str()).collect();
             bail!(
-                "no column of images is there, but {}; give a data set with a column 'image' of encoded images",
-                names.join(", ")
+                "no column of images is there ({}); give a data set with a column 'image' of encoded images",
+                if names.is_empty() {
+                    "only lists".to_owned()
+                } else {
+                    names.join(", ")
+                }
             );
         };
         let whole = [Type::INT32, Type::INT64];

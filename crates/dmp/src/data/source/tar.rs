@@ -7,7 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use ::tar::Archive;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 
 use super::{Item, captions};
@@ -26,6 +26,9 @@ struct Place {
     start: u64,
     length: u64,
 }
+
+/// What a file compressed by gzip begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What tells of an image is at most this long.
 const LONGEST_TEXT: u64 = 1 << 20;
@@ -56,18 +59,26 @@ struct Sample {
 
 fn samples(file: usize, path: &Path) -> Result<Vec<Sample>> {
     let shown = path.display();
-    let whole = || format!("{shown}: is no whole tar file; download or write it again");
-    let reader = File::open(path).with_context(|| format!("{shown}: cannot be read"))?;
+    // What the reader says of a file that is none can hold bytes of it.
+    let whole = || anyhow!("{shown}: is no whole tar file; download or write it again");
+    let mut reader = File::open(path).with_context(|| format!("{shown}: cannot be read"))?;
+    let mut start = [0; 2];
+    let known = reader.read(&mut start)?;
+    ensure!(
+        start[..known] != GZIP,
+        "{shown}: is compressed; unpack it, as with 'gunzip'"
+    );
+    reader.rewind()?;
     let length = reader.metadata()?.len();
     let mut archive = Archive::new(reader);
     let mut samples: Vec<Sample> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
-    for entry in archive.entries_with_seek().with_context(whole)? {
-        let mut entry = entry.with_context(whole)?;
+    for entry in archive.entries_with_seek().map_err(|_| whole())? {
+        let mut entry = entry.map_err(|_| whole())?;
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        let name = entry.path().with_context(whole)?.display().to_string();
+        let name = entry.path().map_err(|_| whole())?.display().to_string();
         let Some((key, ending)) = split(&name) else {
             continue;
         };
@@ -77,7 +88,7 @@ fn samples(file: usize, path: &Path) -> Result<Vec<Sample>> {
             length: entry.size(),
         };
         let end = place.start.checked_add(place.length);
-        ensure!(end.is_some_and(|end| end <= length), whole());
+        ensure!(end.is_some_and(|end| end <= length), "{}", whole());
         let index = *known.entry(key.to_owned()).or_insert_with(|| {
             samples.push(Sample::default());
             samples.len() - 1
@@ -210,7 +221,10 @@ mod tests {
             .unwrap()
             .set_len(1000)
             .unwrap();
-        let error = format!("{:#}", open(&[path]).err().unwrap());
+        let error = format!("{:#}", open(std::slice::from_ref(&path)).err().unwrap());
         assert!(error.contains("no whole tar file"), "{error}");
+        std::fs::write(&path, [0x1f, 0x8b, 8, 0, 0, 0]).unwrap();
+        let error = format!("{:#}", open(&[path]).err().unwrap());
+        assert!(error.contains("gunzip"), "{error}");
     }
 }

@@ -144,10 +144,10 @@ impl LoopArgs {
         let plan = Plan { settings, estimate };
         say(toml::to_string(&plan)?.trim_end())?;
         eprintln!(
-            "a step of {} images: {} FLOP and at least {} of memory",
+            "a step of {} images: {}FLOP and at least {}iB of memory",
             work.batch,
             scaled(estimate.step_flops as f64, 1000.0),
-            scaled(estimate.memory_bytes as f64, 1024.0) + "iB"
+            scaled(estimate.memory_bytes as f64, 1024.0)
         );
         if estimate.added_parameters > 0 {
             eprintln!(

@@ -8,7 +8,8 @@ use crate::harness::{Bench, command, failed, succeeded};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Serves one model, `someone/tiny`, of one file, as the hub does; gives its address.
+/// Serves one model, `someone/tiny`, of one file, as the hub does, and `someone/gated` to whoever has the token `secret`; gives
+/// its address.
 fn serve(file: &'static str, bytes: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -24,12 +25,13 @@ fn serve(file: &'static str, bytes: Vec<u8>) -> String {
 fn answer(mut stream: TcpStream, file: &str, bytes: &[u8]) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    let mut range = None;
+    let (mut range, mut known) = (None, false);
     for line in lines.by_ref() {
         let line = line?;
         if line.is_empty() {
             break;
         }
+        known |= line.to_lowercase() == "authorization: bearer secret";
         if let Some(asked) = line.to_lowercase().strip_prefix("range: bytes=") {
             let (first, last) = asked.split_once('-').unwrap();
             let last = last.parse().unwrap_or(bytes.len() - 1);
@@ -37,7 +39,11 @@ fn answer(mut stream: TcpStream, file: &str, bytes: &[u8]) -> std::io::Result<()
         }
     }
     let path = request.split(' ').nth(1).unwrap_or_default();
-    let (status, extra, body) = if path == "/api/models/someone/tiny/revision/main" {
+    let gated = path.contains("someone/gated");
+    let path = path.replace("someone/gated", "someone/tiny");
+    let (status, extra, body) = if gated && !known {
+        ("401 Unauthorized", String::new(), Vec::new())
+    } else if path == "/api/models/someone/tiny/revision/main" {
         let listing = format!(
             r#"{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "{file}"}}, {{"rfilename": "README.md"}}]}}"#
         );
@@ -102,4 +108,15 @@ fn a_model_is_downloaded_once_and_then_read_from_the_cache() {
     let line = "inspect someone/else";
     let error = failed(line, run(line, "0"));
     assert!(error.contains("has no such model"), "{error}");
+
+    let line = "inspect someone/gated --json";
+    let error = failed(line, run(line, "0"));
+    assert!(error.contains("set HF_TOKEN"), "{error}");
+    let mut with_token = command(line);
+    with_token
+        .env("HF_HOME", bench.path("hub"))
+        .env("HF_ENDPOINT", &address)
+        .env("HF_HUB_OFFLINE", "0")
+        .env("HF_TOKEN", "secret");
+    assert_eq!(succeeded(line, with_token.output().unwrap()), online);
 }

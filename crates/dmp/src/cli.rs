@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::bake::BakeArgs;
@@ -43,15 +44,33 @@ impl Cli {
         let mut words: Vec<OsString> = std::env::args_os().collect();
         // What is missing may be in the file.
         let first = command.clone().ignore_errors(true);
-        if let Ok(matches) = first.try_get_matches_from(&words) {
-            words.extend(
-                recipe::flags(&command, &matches)?
-                    .into_iter()
-                    .map(OsString::from),
-            );
+        let recipe = match first.try_get_matches_from(&words) {
+            Ok(matches) => recipe::flags(&command, &matches)?,
+            Err(_) => None,
+        };
+        let Some(recipe) = recipe else {
+            return Ok(Self::of(&command.get_matches_from(&words)));
+        };
+        // What was typed without the recipe is complained of as ever, unless it only lacks what the recipe says.
+        let mut typed = command.clone();
+        if let Err(error) = typed.try_get_matches_from_mut(&words)
+            && error.kind() != ErrorKind::MissingRequiredArgument
+        {
+            error.exit();
         }
-        let matches = command.get_matches_from(&words);
-        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+        words.extend(recipe.words.into_iter().map(OsString::from));
+        match command.try_get_matches_from(&words) {
+            Ok(matches) => Ok(Self::of(&matches)),
+            Err(error) => bail!(
+                "recipe {}: {}",
+                recipe.path.display(),
+                in_one_sentence(&error.to_string())
+            ),
+        }
+    }
+
+    fn of(matches: &clap::ArgMatches) -> Self {
+        Self::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
     }
 }
 

@@ -15,22 +15,29 @@ const TAKEN: &[(&str, &str)] = &[
     ("device", "give --device on the command line"),
 ];
 
-/// The flags of the recipe that a command was given, as they are typed, but for those that were typed already; none without
-/// a recipe.
+/// A recipe that was named.
+pub struct Recipe {
+    /// The file.
+    pub path: PathBuf,
+    /// Its flags as they are typed, `--flag=value`, but for those that were typed already.
+    pub words: Vec<String>,
+}
+
+/// The flags of the recipe that a command was given; none without a recipe.
 ///
 /// # Errors
 /// When the file cannot be read, or has keys that the command has no flags for.
-pub fn flags(program: &Command, matches: &ArgMatches) -> Result<Vec<String>> {
+pub fn flags(program: &Command, matches: &ArgMatches) -> Result<Option<Recipe>> {
     let Some((name, matches)) = matches.subcommand() else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let Some(command) = program.find_subcommand(name) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     // Other commands have recipes of their own kind, or none.
     let given = (name == "train").then(|| matches.get_one::<PathBuf>("recipe"));
     let Some(path) = given.flatten() else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let mut words = Vec::new();
     for (flag, value) in read(path, name)?.iter() {
@@ -49,10 +56,13 @@ pub fn flags(program: &Command, matches: &ArgMatches) -> Result<Vec<String>> {
         };
         let typed = matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
         if !typed {
-            words.extend([format!("--{flag}"), value.to_owned()]);
+            words.push(format!("--{flag}={value}"));
         }
     }
-    Ok(words)
+    Ok(Some(Recipe {
+        path: path.clone(),
+        words,
+    }))
 }
 
 /// Letters that two words share at their beginnings and ends.

@@ -96,3 +96,28 @@ fn damaged_tables_are_refused_by_name() {
         "{error}"
     );
 }
+
+/// Whatever byte of a table's description is wrong, it is read or refused; what it says is not made room for unasked.
+#[test]
+fn a_table_that_says_anything_is_read_or_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(folder().join("train-00000-of-00001.parquet")).unwrap();
+    let end = whole.len() - 8;
+    let length = u32::from_le_bytes(whole[end..end + 4].try_into().unwrap()) as usize;
+    let path = scratch.path().join("odd.parquet");
+    let name = path.display().to_string();
+    let mut refused = 0;
+    for at in end - length..end {
+        for byte in [0x01, 0x7e, 0xff] {
+            let mut odd = whole.clone();
+            odd[at] = byte;
+            std::fs::write(&path, odd).unwrap();
+            let pictures = Source::open(&name).and_then(|source| {
+                let pictures = (0..source.items().len()).map(|index| source.content(index));
+                pictures.collect::<anyhow::Result<Vec<_>>>()
+            });
+            refused += usize::from(pictures.is_err());
+        }
+    }
+    assert!(refused > length / 2, "{refused} of {}", 3 * length);
+}

@@ -9,6 +9,8 @@ use npyz::NpyFile;
 use npyz::npz::NpzArchive;
 
 use super::Picture;
+use super::picture::ensure_ratio;
+use crate::memory::ensure_fits;
 
 /// Images of one size, and their labels if the file has them.
 pub struct ImageArray {
@@ -38,6 +40,11 @@ impl ImageArray {
                 array.shape()
             );
         };
+        let product = [count, height, width, channels]
+            .into_iter()
+            .try_fold(1u64, u64::checked_mul);
+        let product = product.map_or(u128::MAX, u128::from);
+        ensure_fits(&shown, product, "give fewer or smaller images")?;
         let [count, height, width, channels] =
             [count, height, width, channels].map(|size| size as usize);
         ensure!(
@@ -52,6 +59,7 @@ impl ImageArray {
             array.order() == npyz::Order::C,
             "{shown}: 'arr_0' is in Fortran order; save it with numpy.ascontiguousarray"
         );
+        ensure_ratio([height, width]).with_context(|| shown.clone())?;
         let bytes = array
             .into_vec()
             .with_context(|| format!("{shown}: 'arr_0' is cut off or not of bytes (uint8)"))?;
@@ -113,4 +121,38 @@ where
         u32::try_from(value?).map_err(|_| anyhow!("a label is no class; classes count from 0"))
     };
     Ok(values.map(label).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use npyz::WriterBuilder;
+
+    use super::*;
+
+    /// An archive whose images have this shape and no bytes.
+    fn archive(shape: &[u64]) -> tempfile::NamedTempFile {
+        let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
+        let mut writer = npyz::npz::NpzWriter::new(file.reopen().unwrap());
+        let array = writer.array::<u8>("arr_0", Default::default()).unwrap();
+        let array = array.default_dtype().shape(shape);
+        // The writer is dropped before it has what the shape says.
+        drop(array.begin_nd());
+        drop(writer);
+        file
+    }
+
+    #[test]
+    fn shapes_that_no_memory_holds_are_refused() {
+        for shape in [
+            [1 << 40, 1 << 40, 1 << 40, 3],
+            [1 << 30, 1 << 20, 1 << 20, 3],
+        ] {
+            let file = archive(&shape);
+            let error = ImageArray::read(file.path()).err().unwrap().to_string();
+            assert!(error.contains("GiB of memory"), "{error}");
+        }
+        let file = archive(&[1, 1, 60_000, 3]);
+        let error = format!("{:#}", ImageArray::read(file.path()).err().unwrap());
+        assert!(error.contains("60000x1"), "{error}");
+    }
 }

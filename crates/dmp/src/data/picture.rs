@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use dmp_math::resample::{Filter, resize_bytes};
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
@@ -21,6 +21,22 @@ pub struct Picture {
 /// What images in a folder are called.
 pub const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 
+/// How many times the shorter side the longer one may be: the crop makes the shorter one as long as it should be first.
+const MOST_RATIO: usize = 100;
+
+/// Bytes that an image's pixels may take: what a file says is made room for.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Refuses what is a line rather than an image; `size` is height and width.
+pub fn ensure_ratio(size: [usize; 2]) -> Result<()> {
+    let [height, width] = size;
+    ensure!(
+        height.max(width) <= MOST_RATIO.saturating_mul(height.min(width)),
+        "is {width}x{height} pixels; one side may be {MOST_RATIO} times the other, crop it"
+    );
+    Ok(())
+}
+
 impl Picture {
     /// Reads an image file.
     pub fn read(path: &Path) -> Result<Self> {
@@ -33,6 +49,13 @@ impl Picture {
         let mut decoder = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()?
             .into_decoder()?;
+        let bytes = decoder.total_bytes();
+        ensure!(
+            bytes <= MOST_BYTES,
+            "has pixels of {bytes} bytes; at most {MOST_BYTES} are read, make it smaller"
+        );
+        let (width, height) = decoder.dimensions();
+        ensure_ratio([height as usize, width as usize])?;
         let orientation = decoder.orientation()?;
         let mut image = DynamicImage::from_decoder(decoder)?;
         image.apply_orientation(orientation);
@@ -146,6 +169,42 @@ mod tests {
         let picture = Picture::interleaved(&pixels, 3, [2, 4]);
         assert_eq!(picture.planes[..3], [0, 3, 6]);
         assert_eq!(picture.to_interleaved(), pixels);
+    }
+
+    /// A PNG's header that says this size, and a few pixels.
+    fn png(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let image = image::GrayImage::new(1, 1);
+        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        let mut bytes = bytes.into_inner();
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
+        let sum = crc(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
+
+    /// The check that ends a PNG's chunk.
+    fn crc(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(u32::MAX, |sum, byte| {
+            (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+                (sum >> 1) ^ (0xedb8_8320 * (sum & 1))
+            })
+        })
+    }
+
+    #[test]
+    fn what_takes_too_much_memory_is_refused() {
+        assert!(Picture::decode(&png(1, 1)).is_ok());
+        let refused = |width, height| {
+            Picture::decode(&png(width, height))
+                .unwrap_err()
+                .to_string()
+        };
+        let error = refused(60_000, 1);
+        assert!(error.contains("60000x1"), "{error}");
+        let error = refused(60_000, 50_000);
+        assert!(error.contains("3000000000 bytes"), "{error}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
-use wanted::{is_whole, wanted};
+use wanted::{missing, wanted};
 
 /// The local copy of what `name` stands for, if it is no file or folder here and has the form of a name on the hub; `kind` is
 /// what people call such a thing.
@@ -54,7 +54,8 @@ impl Repository {
         let file = [".safetensors", ".pt", ".bin"]
             .iter()
             .any(|ending| inner.ends_with(ending));
-        let named = plain(owner) && plain(inner) && !file && !revision.is_empty();
+        // A branch, a tag or a commit: it becomes part of a path in the cache.
+        let named = plain(owner) && plain(inner) && !file && revision.split('/').all(plain);
         let here = name.exists() || Path::new(owner).exists();
         (named && !here).then(|| Self {
             id: id.to_owned(),
@@ -100,7 +101,7 @@ impl Hub {
     /// The folder of a repository's files: the whole copy in the cache, else one that is made whole.
     fn get(&self, repository: &Repository) -> Result<PathBuf> {
         if let Some(folder) = self.cached(repository)
-            && is_whole(&files_in(&folder))
+            && missing(Some(&folder), &files_in(&folder)).is_none()
         {
             return Ok(folder);
         }
@@ -135,7 +136,7 @@ impl Hub {
         let place = self.endpoint.as_deref().unwrap_or("huggingface.co");
         let cannot = |error: ApiError| match status(&error) {
             Some(401 | 403) => anyhow::anyhow!(
-                "is no file or folder here, and {place} does not give it without leave; accept its terms there and set HF_TOKEN"
+                "is no file or folder here, and {place} does not give it: its name is wrong, or it is only for those who have accepted its terms there and set HF_TOKEN"
             ),
             Some(404) => anyhow::anyhow!(
                 "is no file or folder here, and {place} has no such model; give a file, a folder, or owner/name of a model there"
@@ -153,15 +154,23 @@ impl Hub {
         let files: Vec<String> = (info.siblings.into_iter())
             .map(|sibling| sibling.rfilename)
             .collect();
-        let wanted = wanted(&files);
-        if !is_whole(&wanted) {
-            bail!("{place} has it, but no weights that are known here in it");
+        let incomplete = |what: &str| {
+            anyhow::anyhow!("{place} has it without {what}; give another model, or a folder")
+        };
+        // Before anything large is downloaded: no folder says yet what its parts are.
+        if let Some(what) = missing(None, &wanted(&files)) {
+            return Err(incomplete(&what));
         }
-        for file in &wanted {
+        for file in &wanted(&files) {
             repo.get(file).map_err(cannot)?;
         }
-        self.cached(repository)
-            .with_context(|| format!("is not in {} after the download", self.cache.display()))
+        let folder = self
+            .cached(repository)
+            .with_context(|| format!("is not in {} after the download", self.cache.display()))?;
+        match missing(Some(&folder), &files_in(&folder)) {
+            Some(what) => Err(incomplete(&what)),
+            None => Ok(folder),
+        }
     }
 }
 
@@ -184,7 +193,8 @@ fn files_in(folder: &Path) -> Vec<String> {
                 continue;
             };
             let (path, name) = (entry.path(), format!("{before}{name}"));
-            if path.is_dir() {
+            // Files are links into the cache; a folder that is one could lead back.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 walk(&path, &format!("{name}/"), found);
             } else if path.is_file() {
                 found.push(name);
@@ -208,9 +218,28 @@ mod tests {
             (found.id.as_str(), found.revision.as_str()),
             ("facebook/DiT-XL-2-256", "main")
         );
-        assert_eq!(parse("a/b@v1.0").unwrap().revision, "v1.0");
+        for revision in ["v1.0", "refs/pr/1", "0123abc"] {
+            assert_eq!(
+                parse(&format!("a/b@{revision}")).unwrap().revision,
+                revision
+            );
+        }
         for name in [
-            "demo", "./a/b", "/a/b", "../b", "a/b/c", "a/", "/b", "a b/c", "a/b.pt", "a/b@",
+            "demo",
+            "./a/b",
+            "/a/b",
+            "../b",
+            "a/b/c",
+            "a/",
+            "/b",
+            "a b/c",
+            "a/b.pt",
+            "a/b@",
+            "a/b@/etc",
+            "a/b@..",
+            "a/b@x/../../y",
+            "a/b@x//y",
+            "a/b@x y",
             // A folder of this crate.
             "src/none",
         ] {

@@ -25,7 +25,30 @@ pub(super) fn is_one(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     folder.is_dir()
         && !has("backbone.safetensors")
-        && (has("model_index.json") || has("config.json") || has("transformer/config.json"))
+        && (has("model_index.json") || has("transformer/config.json") || is_part(folder))
+}
+
+/// Whether a folder's `config.json` is diffusers': it says so, or weights beside it are called as theirs are. Beside a
+/// checkpoint of another kind it says sizes.
+fn is_part(folder: &Path) -> bool {
+    let Ok(text) = fs::read(folder.join("config.json")) else {
+        return false;
+    };
+    let said: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let class = said.get("_class_name").is_some();
+    class
+        || fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| {
+                let name = entry.file_name();
+                name.as_encoded_bytes()
+                    .starts_with(b"diffusion_pytorch_model.")
+                    || name
+                        .as_encoded_bytes()
+                        .starts_with(b"diffusion_pytorch_model-")
+            })
 }
 
 /// The folder of a part of a pipeline, or the folder itself if it is that part.
@@ -103,9 +126,18 @@ fn weights(folder: &Path) -> Result<Tensors> {
         if folder.join(name).is_file() {
             return read(&folder.join(name));
         }
-        let index = folder.join(format!("{name}.index.json"));
-        if index.is_file() {
-            return sharded(&index);
+        // Where half precision is said has changed over time.
+        let stem = name.replace(".fp16", "");
+        let mut indices = vec![format!("{name}.index.json")];
+        if stem != name {
+            indices.push(format!("{stem}.index.fp16.json"));
+            indices.push(format!("{stem}.fp16.index.json"));
+        }
+        for index in indices {
+            let index = folder.join(index);
+            if index.is_file() {
+                return sharded(&index);
+            }
         }
     }
     bail!(
@@ -160,6 +192,10 @@ struct Scheduler {
     beta_end: f64,
     #[serde(default)]
     trained_betas: Option<serde_json::Value>,
+    #[serde(default)]
+    prediction_type: Option<String>,
+    #[serde(default)]
+    rescale_betas_zero_snr: bool,
 }
 
 fn thousand() -> usize {
@@ -178,6 +214,17 @@ fn beta_end() -> f64 {
 fn schedule(folder: &Path) -> Result<Option<BetaSchedule>> {
     let path = folder.join("scheduler/scheduler_config.json");
     if !path.is_file() {
+        let index = folder.join("model_index.json");
+        let said: serde_json::Value = if index.is_file() {
+            json(&index)?
+        } else {
+            serde_json::Value::Null
+        };
+        ensure!(
+            !said["scheduler"][1].is_string(),
+            "{}: is not there, and model_index.json says that it is; copy the folder again",
+            path.display()
+        );
         return Ok(None);
     }
     let scheduler: Scheduler = json(&path)?;
@@ -186,6 +233,15 @@ fn schedule(folder: &Path) -> Result<Option<BetaSchedule>> {
         scheduler.num_train_timesteps == DIFFUSION_STEPS && scheduler.trained_betas.is_none(),
         "{shown}: a schedule of {} steps, or of betas of its own, is not known here; use a model of {DIFFUSION_STEPS} steps",
         scheduler.num_train_timesteps
+    );
+    let predicts = scheduler.prediction_type.as_deref().unwrap_or("epsilon");
+    ensure!(
+        predicts == "epsilon",
+        "{shown}: prediction_type is '{predicts}'; only models that predict the noise (epsilon) can be used"
+    );
+    ensure!(
+        !scheduler.rescale_betas_zero_snr,
+        "{shown}: rescale_betas_zero_snr is true; only schedules that end with some signal can be used"
     );
     let betas = (scheduler.beta_start, scheduler.beta_end);
     match scheduler.beta_schedule.as_str() {
@@ -262,6 +318,48 @@ mod tests {
         assert_eq!(said.schedule, Some(BetaSchedule::Linear));
         let error = say(r#"{"beta_schedule": "scaled_linear", "beta_end": 0.012}"#).unwrap_err();
         assert!(error.to_string().contains("'scaled_linear'"), "{error}");
+        for (field, says) in [
+            (r#""prediction_type": "v_prediction""#, "'v_prediction'"),
+            (
+                r#""rescale_betas_zero_snr": true"#,
+                "rescale_betas_zero_snr is true",
+            ),
+        ] {
+            let text = format!(r#"{{"beta_schedule": "linear", {field}}}"#);
+            let error = say(&text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        say(r#"{"beta_schedule": "linear", "prediction_type": "epsilon"}"#).unwrap();
+    }
+
+    #[test]
+    fn a_pipelines_scheduler_must_be_there() {
+        let folder = copied();
+        let index = folder.path().join("model_index.json");
+        fs::write(&index, r#"{"scheduler": ["diffusers", "DDIMScheduler"]}"#).unwrap();
+        let error = open(folder.path(), &Device::flex())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("scheduler_config.json: is not there"),
+            "{error}"
+        );
+        fs::write(&index, r#"{"scheduler": [null, null]}"#).unwrap();
+        assert_eq!(open(folder.path(), &Device::flex()).unwrap().schedule, None);
+    }
+
+    #[test]
+    fn hints_beside_a_checkpoint_are_no_folder_of_diffusers() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("config.json", r#"{"num_heads": 4}"#);
+        write("0001.pt", "");
+        assert!(!is_one(folder.path()));
+        write("diffusion_pytorch_model.bin", "");
+        assert!(is_one(folder.path()));
+        fs::remove_file(folder.path().join("diffusion_pytorch_model.bin")).unwrap();
+        write("config.json", r#"{"_class_name": "DiTTransformer2DModel"}"#);
+        assert!(is_one(folder.path()));
     }
 
     #[test]

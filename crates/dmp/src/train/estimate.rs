@@ -57,8 +57,9 @@ impl Work<'_> {
         };
         let images = self.batch.div_ceil(self.accumulate) as u128;
         let token = (self.sizes.depth * self.sizes.hidden_size * kept) as u128;
-        let own = self.added + 3 * self.trained;
-        4 * (images * self.tokens() as u128 * token + own as u128)
+        let own = self.added as u128 + 3 * self.trained as u128;
+        let activations = images.saturating_mul(self.tokens() as u128 * token);
+        activations.saturating_add(own).saturating_mul(4)
     }
 
     fn tokens(&self) -> usize {
@@ -67,15 +68,26 @@ impl Work<'_> {
 
     /// Of tokens N and width D a block has 24·N·D² in its linear maps (12·N·D² multiplications, at a ratio of four in its
     /// MLP) and 4·N²·D in attention. A backward pass has as many again for the linear maps' inputs, as many for their
-    /// weights if those learn, and twice as many in attention.
+    /// weights if those learn, and twice as many in attention; what is not kept is computed anew.
     fn flops(&self) -> u64 {
-        let (tokens, width) = (self.tokens() as u64, self.sizes.hidden_size as u64);
-        let mlp = self.sizes.mlp_hidden_size() as u64;
-        let linear = 2 * tokens * width * (4 * width + 2 * mlp);
+        let (tokens, width) = (self.tokens() as u128, self.sizes.hidden_size as u128);
+        let hidden = self.sizes.mlp_hidden_size() as u128;
+        let mlp = 2 * tokens * width * 2 * hidden;
+        let linear = 2 * tokens * width * 4 * width + mlp;
         let attention = 4 * tokens * tokens * width;
         let passes = if self.weights_learn { 3 } else { 2 };
-        let block = passes * linear + 3 * attention;
-        (self.batch * self.sizes.depth) as u64 * block
+        // Computed once more on the way back.
+        let anew = match self.checkpointing {
+            CheckpointingName::None => 0,
+            // The hidden values, by the first of the two maps.
+            CheckpointingName::Mlp => mlp / 2,
+            CheckpointingName::Block => linear + attention,
+        };
+        let block = passes * linear + 3 * attention + anew;
+        let blocks = self.batch as u128 * self.sizes.depth as u128;
+        // As much as a TOML number can say.
+        let most = i64::MAX as u64;
+        u64::try_from(blocks.saturating_mul(block)).map_or(most, |flops| flops.min(most))
     }
 
     /// All of it.
@@ -88,7 +100,8 @@ impl Work<'_> {
             added_percent: 100.0 * self.added as f64 / backbone as f64,
             trained_parameters: self.trained,
             tokens: self.tokens(),
-            memory_bytes: u64::try_from(weights + self.memory()).unwrap_or(u64::MAX),
+            memory_bytes: u64::try_from(weights.saturating_add(self.memory()))
+                .map_or(i64::MAX as u64, |bytes| bytes.min(i64::MAX as u64)),
             step_flops: self.flops(),
         }
     }
@@ -140,5 +153,18 @@ mod tests {
         };
         let kept = 4 * 12 * 768 * 256 * 4;
         assert_eq!(work.memory() - block.memory(), 9 * kept);
+        assert_eq!(block.estimate().step_flops, 3 * linear + 4 * attention);
+        let mlp = Work {
+            checkpointing: CheckpointingName::Mlp,
+            ..work
+        };
+        // An MLP has two thirds of the linear maps, and its first map half of that.
+        let anew = linear / 3;
+        assert_eq!(mlp.estimate().step_flops, 2 * linear + anew + 3 * attention);
+        let huge = Work {
+            batch: usize::MAX,
+            ..work
+        };
+        assert_eq!(huge.estimate().step_flops, i64::MAX as u64);
     }
 }

@@ -166,3 +166,88 @@ fn shares_of_the_work_make_the_same_folder() {
     let index = |out: &str| fs::read(bench.path(out).join("latents.json")).unwrap();
     assert_eq!(index("shared"), index("alone"));
 }
+
+#[test]
+fn parts_at_once_make_a_whole() {
+    let bench = Bench::empty();
+    let (images, latents, vae) = (bench.str("images"), bench.str("latents"), exported("vae"));
+    // Two shards.
+    for index in 0..260 {
+        picture(&bench, &format!("{index:03}.png"), index as u8);
+    }
+    let cache = format!("cache --data {images} --vae {vae} --image-size 16 --out {latents}");
+    let parts = [1, 2].map(|part| {
+        let line = format!("{cache} --part {part}/2");
+        std::thread::spawn(move || said(&line))
+    });
+    let said: Vec<String> = parts.map(|part| part.join().unwrap()).into();
+    assert!(bench.path("latents/latents.json").is_file(), "{said:?}");
+    assert!(
+        said.iter().any(|said| said.contains("260 images")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_cache_of_nothing_is_refused() {
+    let bench = Bench::empty();
+    fs::create_dir(bench.path("images")).unwrap();
+    fs::write(bench.path("images/1.png"), "no image").unwrap();
+    let (images, latents, vae) = (bench.str("images"), bench.str("latents"), exported("vae"));
+    let cache = format!("cache --data {images} --vae {vae} --image-size 16 --max-bad 5");
+    let error = refused(&format!("{cache} --out {latents}"));
+    assert!(
+        error.contains("none of the 1 images can be read"),
+        "{error}"
+    );
+    assert!(!bench.path("latents/latents.json").exists());
+    let error = refused(&format!("{cache} --out {images}"));
+    assert!(error.contains("holds the images themselves"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_nothing_is_an_image_that_cannot_be_read() {
+    let bench = Bench::empty();
+    picture(&bench, "1.png", 9);
+    std::os::unix::fs::symlink(bench.path("gone"), bench.path("images/2.png")).unwrap();
+    let (images, latents, vae) = (bench.str("images"), bench.str("latents"), exported("vae"));
+    let cache = format!("cache --data {images} --vae {vae} --image-size 16 --out {latents}");
+    assert!(refused(&cache).contains("1 images cannot be read"));
+    assert!(
+        said(&format!("{cache} --max-bad 1")).contains("1 images, 0 encoded now, 1 unreadable")
+    );
+}
+
+/// An image that is another each time it is read, as one that is being written.
+#[cfg(unix)]
+#[test]
+fn an_image_that_changes_meanwhile_leaves_no_shard() {
+    let bench = Bench::empty();
+    for (name, red) in [("1.png", 10), ("2.png", 200)] {
+        picture(&bench, name, red);
+    }
+    let contents = ["1.png", "2.png"].map(|name| bench.bytes(&format!("images/{name}")));
+    let pipe = bench.path("images/1.png");
+    fs::remove_file(&pipe).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    std::thread::spawn(move || {
+        for turn in 0.. {
+            // Waits for a reader, who then reads up to the end of what is written.
+            if fs::write(&pipe, &contents[turn % 2]).is_err() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+    });
+    let (images, latents, vae) = (bench.str("images"), bench.str("latents"), exported("vae"));
+    let cache = format!("cache --data {images} --vae {vae} --image-size 16 --out {latents}");
+    let error = refused(&cache);
+    assert!(
+        error.contains("were changed while they were encoded"),
+        "{error}"
+    );
+    let left = fs::read_dir(&latents).unwrap().count();
+    assert_eq!(left, 0, "a shard of images that nobody has");
+}

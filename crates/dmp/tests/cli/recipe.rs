@@ -72,6 +72,11 @@ fn flags_of_a_file_are_those_of_the_command_line_which_wins() {
         ("[trian]\n", "'trian' is not known here"),
         ("steps = 3", "'steps' is not known here"),
         ("[train", "is no TOML"),
+        (
+            "[train]\nsteps = 'many'",
+            "invalid value 'many' for '--steps",
+        ),
+        ("[train]\nposition = 'left'", "invalid value 'left'"),
         ("", "has no table [train]"),
     ] {
         write(text);
@@ -80,6 +85,7 @@ fn flags_of_a_file_are_those_of_the_command_line_which_wins() {
             error.contains(says) && error.contains("recipe.toml"),
             "{error}"
         );
+        assert_eq!(error.trim().lines().count(), 1, "{error}");
     }
     let error = refused(&format!("train {} --out x", bench.str("none.toml")));
     assert!(

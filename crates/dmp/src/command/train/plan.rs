@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::TrainArgs;
 use crate::data::Dataset;
+use crate::data::source::MOST_CLASSES;
 use crate::models::open_backbone;
 use crate::run::DryRun;
 use crate::train::Work;
@@ -73,9 +74,21 @@ impl FromStr for Expected {
             };
             set.ok_or_else(|| format!("'{part}' is neither side=N nor classes=N"))?;
         }
+        let within = expected.side <= MOST_SIDE && expected.classes <= MOST_CLASSES;
+        if !within {
+            return Err(format!(
+                "side={} and classes={}: sides are at most {MOST_SIDE}, and classes {MOST_CLASSES}",
+                expected.side, expected.classes
+            ));
+        }
+        let valid = expected.sizes().validate();
+        valid.map_err(|error| error.to_string())?;
         Ok(expected)
     }
 }
+
+/// Of a latent, far beyond any model's.
+const MOST_SIDE: usize = 1024;
 
 impl Expected {
     fn sizes(self) -> DitConfig {
@@ -89,6 +102,9 @@ impl Expected {
             ("depth", found.depth, wanted.depth),
             ("patch size", found.patch_size, wanted.patch_size),
             ("input side", found.input_size, wanted.input_size),
+            ("number of heads", found.num_heads, wanted.num_heads),
+            ("number of channels", found.in_channels, wanted.in_channels),
+            ("number of classes", found.num_classes, wanted.num_classes),
         ] {
             ensure!(
                 found == wanted,
@@ -145,10 +161,19 @@ mod tests {
         let other: Expected = "dit-xl-2".parse().unwrap();
         let error = other.check(&sizes).unwrap_err().to_string();
         assert!(error.contains("input side 32, and the model 64"), "{error}");
+        let other: Expected = "dit-xl-2,side=64".parse().unwrap();
+        let error = other.check(&sizes).unwrap_err().to_string();
+        assert!(error.contains("classes 1, and the model 1000"), "{error}");
         for (text, says) in [
             ("dit-q-2", "dit-q-2"),
             ("dit-s-2,side=0", "'side=0'"),
             ("dit-s-2,x", "'x'"),
+            ("dit-s-2,side=2048", "at most 1024"),
+            ("dit-s-2,side=31", "31"),
+            (
+                "dit-s-2,classes=4000000",
+                "at most 1024, and classes 1048576",
+            ),
         ] {
             assert!(
                 text.parse::<Expected>().unwrap_err().contains(says),

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
-use dmp_model::checkpoint::hex;
 use dmp_model::host;
 use dmp_model::vae::Vae;
 use indicatif::ProgressBar;
-use sha2::{Digest, Sha256};
 
+use super::key::Key;
 use super::shard::{self, Shard};
 use super::{Index, captions};
 use crate::data::open::fitted;
@@ -74,66 +73,81 @@ pub struct Built {
 /// # Errors
 /// When too many images cannot be read, or the work is interrupted: what is done stays done.
 pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
-    let source = Source::open(request.images)?;
+    // Before they are listed: what changes from now on is noticed at the end.
     let before = signature(request.images)?;
+    let source = Source::open(request.images)?;
     fs::create_dir_all(folder).with_context(|| {
         format!(
             "{}: is no folder and cannot be made one; give another",
             folder.display()
         )
     })?;
+    ensure!(
+        Path::new(request.images).canonicalize().ok() != folder.canonicalize().ok(),
+        "--out {}: holds the images themselves; give another folder",
+        folder.display()
+    );
     let shape = request.latent_shape()?;
     let interrupt = Interrupt::listen();
     let count = source.items().len();
     let bar = progress_bar(count as u64, 0, "images").with_prefix("encoding");
-    let mut built = Built {
-        encoded: 0,
-        images: 0,
-        bad: 0,
-        waits: false,
-    };
-    let (mut shards, mut names) = (Vec::new(), Vec::new());
+    let (mut encoded, mut unreadable) = (0, 0);
+    let (mut shards, mut left_out) = (Vec::new(), Vec::new());
     for (index, first) in (0..count).step_by(SHARD).enumerate() {
         let chunk = first..count.min(first + SHARD);
-        let name = request.key(&source, chunk.clone())? + ".safetensors";
+        let name = request.key(&source, chunk.clone()) + ".safetensors";
         let path = folder.join(&name);
         let found = match shard::read(&path, shape) {
             Ok(found) => Some(found),
             // Of another process, or none yet, or damaged: made anew.
             Err(_) if index % request.part.of == request.part.index - 1 => {
-                let made = request.encode(&source, chunk.clone(), shape, &bar, &interrupt)?;
+                let (made, of) = request.encode(&source, chunk.clone(), shape, &bar, &interrupt)?;
+                ensure!(of + ".safetensors" == name, request.changed());
                 shard::write(&path, &made, shape)?;
-                built.encoded += made.labels.len();
+                encoded += made.labels.len();
                 Some(made)
             }
             Err(_) => None,
         };
         bar.set_position(chunk.end as u64);
-        match found {
-            Some(found) => {
-                built.images += found.labels.len();
-                built.bad += found.bad.len();
-                names.extend(chunk.filter(|index| !found.bad.contains(&(index - first))));
-            }
-            None => built.waits = true,
+        unreadable += found.as_ref().map_or(0, |found| found.bad.len());
+        request.tolerates(unreadable)?;
+        shards.push((name, chunk));
+        left_out.push(found.map(|found| found.bad));
+    }
+    // Other processes may have written theirs meanwhile; whoever is last finds all.
+    for ((name, _), left_out) in shards.iter().zip(&mut left_out) {
+        if left_out.is_none() {
+            let found = shard::read(&folder.join(name), shape).ok();
+            *left_out = found.map(|found| found.bad);
         }
-        ensure!(
-            built.bad <= request.max_bad,
-            "{}: {} images cannot be read; mend or remove them, or give --max-bad {} or more",
-            request.images,
-            built.bad,
-            built.bad
-        );
-        shards.push(name);
     }
     bar.finish_and_clear();
-    ensure!(
-        signature(request.images)? == before,
-        "{}: images were changed while they were encoded; run the same command again",
-        request.images
-    );
+    let mut names = Vec::new();
+    let mut built = Built {
+        encoded,
+        images: 0,
+        bad: 0,
+        waits: left_out.iter().any(Option::is_none),
+    };
+    for ((_, chunk), bad) in shards.iter().zip(&left_out) {
+        let Some(bad) = bad else { continue };
+        built.images += chunk.len() - bad.len();
+        built.bad += bad.len();
+        let there = |index: &usize| !bad.contains(&(index - chunk.start));
+        names.extend(chunk.clone().filter(there));
+    }
+    request.tolerates(built.bad)?;
+    ensure!(signature(request.images)? == before, request.changed());
     if !built.waits {
-        captions::write(folder, names.iter().map(|&index| &source.items()[index]))?;
+        ensure!(
+            built.images > 0,
+            "{}: none of the {} images can be read; give images that can",
+            request.images,
+            built.bad
+        );
+        let items = names.iter().map(|&index| &source.items()[index]);
+        let captions_sha256 = captions::write(folder, items)?;
         let index = Index {
             vae_sha256: request.vae_sha256.to_owned(),
             preprocessing: format!("{PREPROCESSING} {}", request.side),
@@ -142,7 +156,8 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
             images: built.images,
             source: std::path::absolute(request.images)?.display().to_string(),
             source_signature: before,
-            shards,
+            captions_sha256,
+            shards: shards.into_iter().map(|(name, _)| name).collect(),
         };
         index.write(folder)?;
     }
@@ -171,21 +186,32 @@ impl Request<'_> {
         })
     }
 
-    /// Hash of all that decides a shard.
-    fn key(&self, source: &Source, chunk: Range<usize>) -> Result<String> {
-        let mut hasher = Sha256::new();
-        hasher.update(self.vae_sha256);
-        let settings = [self.side, self.tile, self.vae.config().in_channels];
-        hasher.update(format!("{PREPROCESSING} {settings:?}"));
-        for index in chunk {
-            // What cannot be read is decided by that.
-            let content = source.content(index).map(|content| content.sha256());
-            hasher.update(content.unwrap_or_default());
-            hasher.update(source.label(index).to_le_bytes());
-        }
-        Ok(hex(&hasher.finalize())[..32].to_owned())
+    fn tolerates(&self, bad: usize) -> Result<()> {
+        ensure!(
+            bad <= self.max_bad,
+            "{}: {bad} images cannot be read; mend or remove them, or give --max-bad {bad} or more",
+            self.images
+        );
+        Ok(())
     }
 
+    fn changed(&self) -> String {
+        format!(
+            "{}: images were changed while they were encoded; run the same command again",
+            self.images
+        )
+    }
+
+    /// The name of a shard, from its images as they lie there now.
+    fn key(&self, source: &Source, chunk: Range<usize>) -> String {
+        let mut key = Key::new(self, PREPROCESSING);
+        for index in chunk {
+            key.add(&source.content(index), source.label(index));
+        }
+        key.finish()
+    }
+
+    /// A shard, and its name by the very bytes that it was made of.
     fn encode(
         &self,
         source: &Source,
@@ -193,16 +219,18 @@ impl Request<'_> {
         shape: ImageShape,
         bar: &ProgressBar,
         interrupt: &Interrupt,
-    ) -> Result<Shard> {
+    ) -> Result<(Shard, String)> {
         let pixels = ImageShape {
             channels: self.vae.config().in_channels,
             height: self.side,
             width: self.side,
         };
         let mut shard = Shard::default();
-        let mut images = Vec::new();
+        let (mut images, mut key) = (Vec::new(), Key::new(self, PREPROCESSING));
         for (place, index) in chunk.enumerate() {
-            match source.content(index).and_then(Content::picture) {
+            let content = source.content(index);
+            key.add(&content, source.label(index));
+            match content.and_then(Content::picture) {
                 Ok(picture) => {
                     images.extend(fitted(picture, pixels));
                     shard.labels.push(source.label(index));
@@ -232,7 +260,7 @@ impl Request<'_> {
                 return Err(Interrupted(said.to_owned()).into());
             }
         }
-        Ok(shard)
+        Ok((shard, key.finish()))
     }
 
     /// Means and deviations of some images' latents.

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use dmp_model::checkpoint::hex;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::data::source::Item;
 use crate::output::write_atomic;
@@ -12,8 +14,11 @@ use crate::output::write_atomic;
 /// The file.
 const NAME: &str = "captions.jsonl";
 
-/// Writes the captions of these images; where none has one, no file.
-pub(super) fn write<'a>(folder: &Path, items: impl Iterator<Item = &'a Item>) -> Result<()> {
+/// Writes the captions of these images, and gives the file's SHA-256; where none has one, no file.
+pub(super) fn write<'a>(
+    folder: &Path,
+    items: impl Iterator<Item = &'a Item>,
+) -> Result<Option<String>> {
     let path = folder.join(NAME);
     let (mut lines, mut any) = (String::new(), false);
     for item in items {
@@ -23,9 +28,24 @@ pub(super) fn write<'a>(folder: &Path, items: impl Iterator<Item = &'a Item>) ->
     }
     if any {
         write_atomic(&path, lines.as_bytes())?;
-    } else if path.exists() {
+        return Ok(Some(hex(&Sha256::digest(&lines))));
+    }
+    if path.exists() {
         // Of images that had some before.
         fs::remove_file(&path)?;
     }
+    Ok(None)
+}
+
+/// Refuses captions that are not those of the latents.
+pub(super) fn check(folder: &Path, sha256: &str) -> Result<()> {
+    let path = folder.join(NAME);
+    let shown = path.display();
+    let bytes = fs::read(&path)
+        .with_context(|| format!("{shown}: cannot be read; run 'dmp cache' again"))?;
+    ensure!(
+        hex(&Sha256::digest(&bytes)) == sha256,
+        "{shown}: is not what 'dmp cache' wrote beside these latents; run it again"
+    );
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod build;
 mod captions;
+mod key;
 mod shard;
 
 use std::fs;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use build::{Part, Request, build};
 
-use super::source::signature;
+use super::source::{is_there, signature};
 use super::{Dataset, ImageShape, Latents};
 use crate::memory::ensure_fits;
 use crate::output::write_atomic;
@@ -42,6 +43,9 @@ struct Index {
     source: String,
     /// Of its files' names, lengths and times.
     source_signature: String,
+    /// Of `captions.jsonl`, if the images have captions.
+    #[serde(default)]
+    captions_sha256: Option<String>,
     /// Files, in the images' order.
     shards: Vec<String>,
 }
@@ -62,7 +66,13 @@ pub(super) fn open(folder: &Path) -> Result<Dataset> {
     let index: Index = serde_json::from_slice(&text)
         .with_context(|| format!("{shown}: is not what 'dmp cache' writes; run it again"))?;
     // Where the images are no longer, or were moved, the latents do without.
-    if let Ok(now) = signature(&index.source) {
+    if is_there(&index.source)? {
+        let now = signature(&index.source).with_context(|| {
+            format!(
+                "{}: whether its images have changed cannot be told; mend what they lie in, or move it away",
+                folder.display()
+            )
+        })?;
         ensure!(
             now == index.source_signature,
             "{}: the images in {} are not those that these latents were made of; run 'dmp cache' again, which computes \
@@ -70,6 +80,14 @@ pub(super) fn open(folder: &Path) -> Result<Dataset> {
             folder.display(),
             index.source
         );
+    }
+    ensure!(
+        index.images > 0,
+        "{}: holds no latents; run 'dmp cache' again",
+        folder.display()
+    );
+    if let Some(sha256) = &index.captions_sha256 {
+        captions::check(folder, sha256)?;
     }
     let [channels, height, width] = index.shape;
     let shape = ImageShape {

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail, ensure};
-use dmp_model::checkpoint::hex;
-use sha2::{Digest, Sha256};
 
+use super::split::one_split;
 use crate::data::picture::ENDINGS;
 
 /// What files hold.
@@ -33,9 +31,6 @@ pub(super) struct Found {
     /// In the order of their paths.
     pub(super) paths: Vec<PathBuf>,
 }
-
-/// Parts that data sets are published in; what is trained on is one of them.
-const SPLITS: [&str; 5] = ["train", "test", "validation", "val", "valid"];
 
 impl Kind {
     fn of(path: &Path) -> Option<Self> {
@@ -86,7 +81,7 @@ pub(super) fn find(name: &str) -> Result<Found> {
     Ok(Found { kind, root, paths })
 }
 
-fn parent(path: &Path) -> PathBuf {
+pub(super) fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -141,6 +136,8 @@ fn matches(name: &str, pattern: &str) -> bool {
 fn in_folder(folder: &Path) -> Result<Found> {
     let mut found = Vec::new();
     walk(folder, &mut BTreeSet::new(), &mut found)?;
+    let arrays = found.iter().find(|(kind, _)| *kind == Kind::Npz);
+    let arrays = arrays.map(|(_, path)| path.display().to_string());
     // Samples and statistics lie about in folders of images.
     found.retain(|(kind, _)| *kind != Kind::Npz);
     found.sort();
@@ -148,6 +145,10 @@ fn in_folder(folder: &Path) -> Result<Found> {
     let shown = folder.display();
     let kind = match kinds.iter().collect::<Vec<_>>()[..] {
         [&kind] => kind,
+        [] if arrays.is_some() => bail!(
+            "{shown}: holds no images but .npz files; name one, as '{}'",
+            arrays.unwrap_or_default()
+        ),
         [] => bail!(
             "{shown}: no images there; give a folder with {}, tar or parquet files",
             ENDINGS.join(", ")
@@ -159,34 +160,12 @@ fn in_folder(folder: &Path) -> Result<Found> {
         ),
     };
     let paths: Vec<PathBuf> = found.into_iter().map(|(_, path)| path).collect();
-    if kind != Kind::Images {
-        one_split(folder, &paths)?;
-    }
+    one_split(folder, kind, &paths)?;
     Ok(Found {
         kind,
         root: folder.to_owned(),
         paths,
     })
-}
-
-/// Refuses files of several splits, as `train-…` and `test-…`.
-fn one_split(folder: &Path, paths: &[PathBuf]) -> Result<()> {
-    let split = |path: &PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        let first = name.split(['-', '_', '.']).next()?;
-        SPLITS.into_iter().find(|split| *split == first)
-    };
-    let splits: BTreeSet<&str> = paths.iter().filter_map(split).collect();
-    let names: Vec<&str> = splits.into_iter().collect();
-    ensure!(
-        names.len() < 2,
-        "{}: holds the splits {}; name the files of one, as in '{}/{}*'",
-        folder.display(),
-        names.join(" and "),
-        parent(&paths[0]).display(),
-        names.last().unwrap_or(&"train")
-    );
-    Ok(())
 }
 
 /// Enters each folder once, whatever links lead to it.
@@ -211,28 +190,9 @@ fn walk(
     Ok(())
 }
 
-/// SHA-256 of the names, lengths and times of change of all files that `name` stands for: another whenever one of them is
-/// replaced.
-///
-/// # Errors
-/// When they are there no longer.
-pub fn signature(name: &str) -> Result<String> {
-    let found = find(name)?;
-    let mut hasher = Sha256::new();
-    for path in &found.paths {
-        let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
-        let changed = metadata.modified()?.duration_since(UNIX_EPOCH);
-        let inside = path.strip_prefix(&found.root).unwrap_or(path);
-        hasher.update(inside.as_os_str().as_encoded_bytes());
-        hasher.update([0]);
-        hasher.update(metadata.len().to_le_bytes());
-        hasher.update(changed.map_or(0, |since| since.as_nanos()).to_le_bytes());
-    }
-    Ok(hex(&hasher.finalize()))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::signature::{is_there, signature};
     use super::*;
 
     #[test]
@@ -276,6 +236,7 @@ mod tests {
         let starred = format!("{name}/data/train*");
         assert_eq!(find(&starred).unwrap().paths, found.paths);
         assert_ne!(signature(&starred).unwrap(), before);
+        assert!(is_there(&starred).unwrap() && !is_there(&format!("{name}/none")).unwrap());
 
         touch("1.png");
         let error = find(&name).unwrap_err().to_string();
@@ -284,5 +245,13 @@ mod tests {
         let error = find(&other).unwrap_err().to_string();
         assert!(error.contains(".tar, .parquet or .npz"), "{error}");
         assert!(find(&format!("{name}/*.tar")).is_err());
+    }
+
+    #[test]
+    fn a_folder_of_arrays_says_to_name_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("x.npz"), "").unwrap();
+        let error = find(&folder.path().display().to_string()).unwrap_err();
+        assert!(error.to_string().contains("name one, as '"), "{error}");
     }
 }

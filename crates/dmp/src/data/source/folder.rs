@@ -15,7 +15,7 @@ pub(super) fn items(root: &Path, paths: &[PathBuf]) -> Result<(Vec<Item>, usize)
         Ok(Item {
             name: path.display().to_string(),
             label,
-            caption: captions.of(path)?,
+            caption: captions.of(root, path)?,
         })
     };
     let items: Result<_> = paths.iter().zip(labels).map(item).collect();

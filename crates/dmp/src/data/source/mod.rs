@@ -3,15 +3,20 @@
 //! | module | what it reads |
 //! |---|---|
 //! | `files` | which files a name stands for |
+//! | `split` | of several splits only one is taken |
+//! | `signature` | whether they are those that they were |
 //! | `folder` | image files, a sub-folder a class |
 //! | `tar` | WebDataset: members of one key are one image |
-//! | `parquet` | image data sets of Hugging Face |
+//! | `parquet`, `columns` | image data sets of Hugging Face |
 //! | `captions` | what is written about images, kept for later use |
 
 mod captions;
+mod columns;
 mod files;
 mod folder;
 mod parquet;
+mod signature;
+mod split;
 mod tar;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +28,7 @@ use sha2::{Digest, Sha256};
 use super::Picture;
 use super::array::ImageArray;
 use files::Kind;
-pub use files::signature;
+pub use signature::{is_there, signature};
 
 /// Images in an order of their own, read one at a time.
 pub struct Source {
@@ -60,7 +65,7 @@ pub enum Content {
 }
 
 /// More than any data set has; a label beyond is a number of another kind.
-const MOST_CLASSES: usize = 1 << 20;
+pub const MOST_CLASSES: usize = 1 << 20;
 
 impl Source {
     /// Finds the images in what `name` stands for: a folder, a file, or several by a `*` in the file's name.
@@ -123,7 +128,8 @@ impl Source {
         self.classes = self.classes.max(largest as usize + 1);
         ensure!(
             self.classes <= MOST_CLASSES,
-            "{name}: a label is {largest}; classes count from 0 to at most {MOST_CLASSES}"
+            "{name}: a label is {largest}; classes count from 0 to at most {}",
+            MOST_CLASSES - 1
         );
         Ok(())
     }

@@ -1,18 +1,20 @@
 //! Parquet files of image data sets as Hugging Face publishes them: a column of encoded images, one of classes, one of
 //! captions.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use ::parquet::basic::Type;
 use ::parquet::column::reader::get_typed_column_reader;
 use ::parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use ::parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 
-use super::{Item, captions};
+use super::Item;
+use super::columns::Columns;
 
 /// Where the images are.
 pub(super) struct Rows {
@@ -34,56 +36,18 @@ struct Place {
 struct Held {
     file: usize,
     group: usize,
-    images: Arc<Vec<Option<ByteArray>>>,
+    images: Arc<Texts>,
+    /// Where images' files are, of a group that has any.
+    paths: Option<Arc<Texts>>,
 }
 
-/// Which columns hold what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Columns {
-    image: usize,
-    /// Where an image's file is, if its bytes are not in the table.
-    path: Option<usize>,
-    label: Option<usize>,
-    caption: Option<usize>,
-    /// Classes that the data set declares.
-    classes: usize,
-}
-
-/// Names of a column of images where nothing declares one.
-const IMAGES: [&str; 6] = ["image", "img", "jpg", "jpeg", "png", "webp"];
-
-/// Names of a column of classes where nothing declares one.
-const LABELS: [&str; 4] = ["label", "labels", "cls", "class"];
+type Texts = Vec<Option<ByteArray>>;
 
 /// Lists the images of all files, in their order there, and how many classes the data set declares.
 pub(super) fn open(files: &[PathBuf]) -> Result<(Rows, Vec<Item>, usize)> {
     let (mut items, mut places, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for (file, path) in files.iter().enumerate() {
-        let shown = path.display();
-        let reader = reader(path)?;
-        let columns = Columns::of(&reader).with_context(|| format!("{shown}"))?;
-        for group in 0..reader.num_row_groups() {
-            let rows = reader.get_row_group(group)?;
-            let labels = (columns.label)
-                .map(|column| numbers(rows.as_ref(), column))
-                .transpose()
-                .with_context(|| format!("{shown}: the classes cannot be read"))?;
-            let captions = (columns.caption)
-                .map(|column| column_of::<ByteArrayType>(rows.as_ref(), column))
-                .transpose()
-                .with_context(|| format!("{shown}: the captions cannot be read"))?;
-            for row in 0..count(rows.as_ref()) {
-                // Hugging Face marks what has no class with -1.
-                let label = labels.as_ref().and_then(|labels| labels[row]);
-                let caption = captions.as_ref().and_then(|texts| texts[row].as_ref());
-                items.push(Item {
-                    name: format!("{shown}[{}]", places.len()),
-                    label: label.and_then(|label| label.try_into().ok()),
-                    caption: caption.and_then(|text| Some(text.as_utf8().ok()?.to_owned())),
-                });
-                places.push(Place { file, group, row });
-            }
-        }
+        let columns = whole(path, || list(file, path, &mut places, &mut items))?;
         all.push(columns);
     }
     let classes = all.iter().map(|columns| columns.classes).max();
@@ -94,6 +58,72 @@ pub(super) fn open(files: &[PathBuf]) -> Result<(Rows, Vec<Item>, usize)> {
         held: Mutex::new(None),
     };
     Ok((rows, items, classes.unwrap_or(0)))
+}
+
+/// Lists the images of one file.
+fn list(
+    file: usize,
+    path: &Path,
+    places: &mut Vec<Place>,
+    items: &mut Vec<Item>,
+) -> Result<Columns> {
+    let shown = path.display();
+    let reader = reader(path)?;
+    let columns = Columns::of(&reader).with_context(|| format!("{shown}"))?;
+    let length = std::fs::metadata(path)?.len();
+    let first = places.len();
+    for group in 0..reader.num_row_groups() {
+        let rows = reader.get_row_group(group)?;
+        // Rows that are said and not there would be made room for.
+        let said = rows.metadata().num_rows();
+        let values = rows.metadata().column(columns.image).num_values();
+        ensure!(
+            said == values && u64::try_from(said).is_ok_and(|rows| rows <= length),
+            "{shown}: says {said} rows and has {values} images in {length} bytes; download it again"
+        );
+        let labels = (columns.label)
+            .map(|column| numbers(rows.as_ref(), column))
+            .transpose()
+            .with_context(|| format!("{shown}: the classes cannot be read"))?;
+        let captions = (columns.caption)
+            .map(|column| column_of::<ByteArrayType>(rows.as_ref(), column))
+            .transpose()
+            .with_context(|| format!("{shown}: the captions cannot be read"))?;
+        for row in 0..count(rows.as_ref()) {
+            // Hugging Face marks what has no class with -1.
+            let label = labels.as_ref().and_then(|labels| labels[row]);
+            let caption = captions.as_ref().and_then(|texts| texts[row].as_ref());
+            items.push(Item {
+                name: format!("{shown}[{}]", places.len() - first),
+                label: label.and_then(|label| label.try_into().ok()),
+                caption: caption.and_then(|text| Some(text.as_utf8().ok()?.to_owned())),
+            });
+            places.push(Place { file, group, row });
+        }
+    }
+    Ok(columns)
+}
+
+thread_local! {
+    /// Whether this thread's panics are an error of a file.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work` on a file; the reader panics at some files that are damaged, which becomes an error too.
+fn whole<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                usual(info);
+            }
+        }));
+    });
+    let before = QUIET.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(before);
+    outcome.unwrap_or_else(|_| bail!("{}: is damaged; download it again", path.display()))
 }
 
 fn reader(path: &Path) -> Result<SerializedFileReader<File>> {
@@ -150,111 +180,79 @@ fn numbers(rows: &dyn RowGroupReader, column: usize) -> Result<Vec<Option<i64>>>
         .collect())
 }
 
-impl Columns {
-    fn of(reader: &SerializedFileReader<File>) -> Result<Self> {
-        let file = reader.metadata().file_metadata();
-        let declared = file
-            .key_value_metadata()
-            .and_then(|pairs| {
-                pairs
-                    .iter()
-                    .find(|pair| pair.key == "huggingface")?
-                    .value
-                    .clone()
-            })
-            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-            .map(|info| info["info"]["features"].clone())
-            .unwrap_or_default();
-        let is = |name: &str, kind: &str| declared[name]["_type"] == kind;
-        let leaves: Vec<(String, Type)> = (file.schema_descr().columns().iter())
-            // Of lists no row has one value.
-            .filter(|leaf| leaf.max_rep_level() == 0)
-            .map(|leaf| (leaf.path().string(), leaf.physical_type()))
-            .collect();
-        let index = |wanted: &str| {
-            let all = file.schema_descr().columns();
-            all.iter().position(|leaf| leaf.path().string() == wanted)
-        };
-        let find = |kind: &[Type], accepts: &dyn Fn(&str) -> bool| {
-            let mut leaves = leaves.iter();
-            leaves.find(|(name, leaf)| kind.contains(leaf) && accepts(name))
-        };
-        let bytes = [Type::BYTE_ARRAY];
-        let named = |name: &str| IMAGES.contains(&name.strip_suffix(".bytes").unwrap_or(name));
-        let image = find(&bytes, &|name| {
-            name.strip_suffix(".bytes")
-                .is_some_and(|name| is(name, "Image"))
-        })
-        .or_else(|| find(&bytes, &named));
-        let Some((image, _)) = image else {
-            let names: Vec<&str> = leaves.iter().map(|(name, _)| name.as_str()).collect();
-            bail!(
-                "no column of images is there ({}); give a data set with a column 'image' of encoded images",
-                if names.is_empty() {
-                    "only lists".to_owned()
-                } else {
-                    names.join(", ")
-                }
-            );
-        };
-        let whole = [Type::INT32, Type::INT64];
-        let label = find(&whole, &|name| is(name, "ClassLabel"))
-            .or_else(|| find(&whole, &|name| LABELS.contains(&name)));
-        let classes = label.and_then(|(name, _)| Some(declared[name]["names"].as_array()?.len()));
-        let path = image
-            .strip_suffix(".bytes")
-            .map(|name| format!("{name}.path"));
-        Ok(Self {
-            image: index(image).context("the column of images is gone")?,
-            path: path.and_then(|path| index(&path)),
-            label: label.and_then(|(name, _)| index(name)),
-            caption: find(&bytes, &captions::is_field).and_then(|(name, _)| index(name)),
-            classes: classes.unwrap_or(0),
-        })
-    }
-}
-
 impl Rows {
     /// The bytes of an image.
     pub(super) fn read(&self, index: usize) -> Result<Vec<u8>> {
         let place = self.places[index];
         let path = &self.files[place.file];
-        let images = self
-            .group(place)
+        let (images, paths) = whole(path, || self.group(place))
             .with_context(|| format!("{}: cannot be read", path.display()))?;
         if let Some(bytes) = &images[place.row] {
             return Ok(bytes.data().to_vec());
         }
-        self.beside(place)
+        let named = paths.as_ref().and_then(|paths| paths[place.row].as_ref());
+        beside(path, named.context("the row has no image")?.as_utf8()?)
     }
 
-    fn group(&self, place: Place) -> Result<Arc<Vec<Option<ByteArray>>>> {
+    fn group(&self, place: Place) -> Result<(Arc<Texts>, Option<Arc<Texts>>)> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = held.as_ref()
             && (held.file, held.group) == (place.file, place.group)
         {
-            return Ok(held.images.clone());
+            return Ok((held.images.clone(), held.paths.clone()));
         }
         let reader = reader(&self.files[place.file])?;
         let rows = reader.get_row_group(place.group)?;
-        let column = self.columns[place.file].image;
-        let images = Arc::new(column_of::<ByteArrayType>(rows.as_ref(), column)?);
+        let columns = &self.columns[place.file];
+        let texts = |column| column_of::<ByteArrayType>(rows.as_ref(), column).map(Arc::new);
+        let images = texts(columns.image)?;
+        let elsewhere = images.iter().any(Option::is_none);
+        let paths = columns.path.filter(|_| elsewhere).map(texts).transpose()?;
         *held = Some(Held {
             file: place.file,
             group: place.group,
             images: images.clone(),
+            paths: paths.clone(),
         });
-        Ok(images)
+        Ok((images, paths))
     }
+}
 
-    /// An image that the table only says the file of, in the folder of the table.
-    fn beside(&self, place: Place) -> Result<Vec<u8>> {
-        let table = &self.files[place.file];
-        let column = (self.columns[place.file].path).context("the row has no image")?;
-        let reader = reader(table)?;
-        let rows = reader.get_row_group(place.group)?;
-        let paths = column_of::<ByteArrayType>(rows.as_ref(), column)?;
-        let path = paths[place.row].as_ref().context("the row has no image")?;
-        super::read(&table.with_file_name(path.as_utf8()?))
+/// An image that the table only says the file of, in the folder of the table or below it.
+fn beside(table: &Path, named: &str) -> Result<Vec<u8>> {
+    let inside = Path::new(named)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    let path = table.with_file_name(named);
+    ensure!(
+        inside && path.is_file(),
+        "'{named}' is no file in the folder of the table"
+    );
+    super::read(&path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_elsewhere_lie_below_the_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("data/0.parquet");
+        std::fs::create_dir_all(folder.path().join("data/images")).unwrap();
+        std::fs::write(folder.path().join("data/images/1.png"), "one").unwrap();
+        std::fs::write(folder.path().join("2.png"), "two").unwrap();
+        assert_eq!(beside(&table, "images/1.png").unwrap(), b"one");
+        let absolute = folder.path().join("2.png").display().to_string();
+        for named in [
+            "../2.png",
+            "/dev/zero",
+            "images",
+            "images/../../2.png",
+            &absolute,
+        ] {
+            let error = beside(&table, named).unwrap_err().to_string();
+            assert!(error.contains("no file in the folder"), "{error}");
+        }
     }
 }

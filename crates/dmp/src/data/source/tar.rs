@@ -95,9 +95,18 @@ fn samples(file: usize, path: &Path) -> Result<Vec<Sample>> {
         });
         let sample = &mut samples[index];
         if ENDINGS.contains(&ending.to_lowercase().as_str()) {
+            ensure!(
+                sample.image.is_none(),
+                "{shown}: {name}: '{key}' has an image already; give each a name of its own"
+            );
             sample.item.name = format!("{shown}: {name}");
             sample.image = Some(place);
-        } else if matches!(ending, "cls" | "txt" | "json") && place.length <= LONGEST_TEXT {
+        } else if matches!(ending, "cls" | "txt" | "json") {
+            ensure!(
+                place.length <= LONGEST_TEXT,
+                "{shown}: {name}: is {} bytes; what tells of an image is at most {LONGEST_TEXT}, shorten it",
+                place.length
+            );
             let mut text = String::new();
             entry
                 .read_to_string(&mut text)
@@ -125,8 +134,9 @@ fn describe(item: &mut Item, ending: &str, text: &str) -> Result<()> {
         },
         "txt" => item.caption = Some(text.to_owned()),
         _ => {
-            let fields: Map<String, Value> =
-                serde_json::from_str(text).context("is no JSON object")?;
+            let fields: Map<String, Value> = serde_json::from_str(text).context(
+                "is no JSON object; write one, as {\"caption\": \"a cat\", \"label\": 0}",
+            )?;
             if item.caption.is_none() {
                 item.caption = captions::of_fields(&fields);
             }
@@ -206,6 +216,22 @@ mod tests {
         assert_eq!(captions.collect::<Vec<_>>(), ["a caption", "four"]);
         assert_eq!(members.read(0).unwrap(), b"two");
         assert_eq!(members.read(1).unwrap(), b"4");
+    }
+
+    #[test]
+    fn what_would_be_dropped_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.tar");
+        let long = vec![b'x'; LONGEST_TEXT as usize + 1];
+        for (name, text, says) in [
+            ("1.jpg", &b""[..], "'1' has an image already"),
+            ("1.txt", &long, "1.txt: is 1048577 bytes"),
+            ("1.json", b"[]", "write one, as {"),
+        ] {
+            write(&path, &[("1.png", b""), (name, text)]);
+            let error = format!("{:#}", open(std::slice::from_ref(&path)).err().unwrap());
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

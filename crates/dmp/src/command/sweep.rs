@@ -6,7 +6,7 @@ mod running;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::device::DeviceName;
@@ -53,6 +53,9 @@ pub struct SweepArgs {
     /// Print every command and whether it is done, and run none
     #[arg(long)]
     dry_run: bool,
+    /// Folders of records that the same recipe made elsewhere: OUT/*/*.json, laid out as there; their steps count as done
+    #[arg(long, value_name = "FOLDER", num_args = 1..)]
+    records: Vec<PathBuf>,
 }
 
 /// Runs the command. `understood` says what is wrong with a command line, if anything is.
@@ -63,14 +66,21 @@ pub fn sweep(
 ) -> Result<()> {
     let recipe = Recipe::read(&args.recipe)?;
     let shown = || format!("recipe {}", args.recipe.display());
+    for folder in &args.records {
+        ensure!(
+            folder.is_dir(),
+            "--records {}: is no folder; give one of records that a sweep made",
+            folder.display()
+        );
+    }
     let folder = Folder::of(&recipe.out).with_context(shown)?;
     let plan = Plan::new(recipe, &folder.names()?);
     check_words(&plan, understood).with_context(shown)?;
     if args.dry_run {
-        return print_plan(&plan);
+        return print_plan(&plan, &args.records);
     }
     let program = Program::this(device, Interrupt::listen_in_silence())?;
-    let mut sweep = Sweep::new(&plan, program);
+    let mut sweep = Sweep::new(&plan, &args.records, program);
     sweep.check().with_context(shown)?;
     let _lock = folder.begin(&args.recipe)?;
     sweep.run()?;
@@ -90,8 +100,8 @@ fn check_words(plan: &Plan, understood: fn(&[String]) -> Result<(), String>) -> 
 }
 
 /// Every command, and whether it is done.
-fn print_plan(plan: &Plan) -> Result<()> {
-    let mut records = Records::new(plan);
+fn print_plan(plan: &Plan, elsewhere: &[PathBuf]) -> Result<()> {
+    let mut records = Records::new(plan, elsewhere);
     let (mut done, steps) = (0, plan.steps());
     for &step in &steps {
         let mark = match records.current(step)? {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dmp_model::checkpoint::hex;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::plan::{Plan, Step, Work};
-use super::stamp::Stamps;
+use super::stamp::{Stamps, embedded};
 use crate::evaluate::{cache, weights};
 use crate::output::write_atomic;
 
@@ -45,16 +45,19 @@ pub struct Trained {
 #[derive(Debug)]
 pub struct Records<'a> {
     plan: &'a Plan,
+    /// Folders of records made elsewhere.
+    elsewhere: &'a [PathBuf],
     stamps: Stamps,
     /// Hashes of products, each taken once.
     hashes: HashMap<PathBuf, String>,
 }
 
 impl<'a> Records<'a> {
-    /// Of this plan.
-    pub fn new(plan: &'a Plan) -> Self {
+    /// Of this plan; those that are not here may be in the folders of `elsewhere`, laid out as the sweep's own.
+    pub fn new(plan: &'a Plan, elsewhere: &'a [PathBuf]) -> Self {
         Self {
             plan,
+            elsewhere,
             stamps: Stamps::default(),
             hashes: HashMap::new(),
         }
@@ -65,16 +68,40 @@ impl<'a> Records<'a> {
     /// # Errors
     /// When what decides it cannot be read.
     pub fn current(&mut self, step: Step) -> Result<Option<Record>> {
-        let Some(record) = fs::read(self.plan.record(step))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok())
-        else {
-            return Ok(None);
+        let Some(record) = read(&self.plan.record(step)) else {
+            return self.of_elsewhere(step);
         };
         let holds = record.inputs == self.inputs(step)?
             && record.product == self.product(step)?
             && (record.product.is_some() || self.plan.product(step).is_none());
-        Ok(holds.then_some(record))
+        if holds {
+            return Ok(Some(record));
+        }
+        self.of_elsewhere(step)
+    }
+
+    /// The step's record from another machine: of the same command, and of the same embedded model where it names that. What it
+    /// trained need not be here; if something else was trained here, that is another step.
+    fn of_elsewhere(&mut self, step: Step) -> Result<Option<Record>> {
+        if self.elsewhere.is_empty() {
+            return Ok(None);
+        }
+        let path = self.plan.record(step);
+        let inside = path.strip_prefix(&self.plan.recipe.out).unwrap_or(&path);
+        let here = self.product(step)?;
+        let command = self.command(step);
+        let model = (self.plan.flags(step).get("model") == Some("demo")).then(embedded);
+        let holds = |record: &Record| {
+            record.command == command
+                && (model.is_none() || record.inputs.get("model") == model.as_ref())
+                && (here.is_none() || record.product == here)
+        };
+        let mut records = self.elsewhere.iter().map(|folder| folder.join(inside));
+        Ok(records.find_map(|path| read(&path).filter(holds)))
+    }
+
+    fn command(&self, step: Step) -> String {
+        format!("dmp {}", super::plan::shell(&self.plan.words(step)))
     }
 
     /// Keeps what a step found just now.
@@ -88,7 +115,7 @@ impl<'a> Records<'a> {
             self.hashes.remove(&product);
         }
         let record = Record {
-            command: format!("dmp {}", super::plan::shell(&self.plan.words(step))),
+            command: self.command(step),
             inputs: self.inputs(step)?,
             product: self.product(step)?,
             seconds,
@@ -136,6 +163,11 @@ impl<'a> Records<'a> {
     }
 }
 
+/// A record; one that cannot be read is none.
+fn read(path: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,13 +187,13 @@ mod tests {
         let [train, eval] = plan.steps()[..] else {
             panic!("two steps");
         };
-        let current = |step| Records::new(&plan).current(step).unwrap();
+        let current = |step| Records::new(&plan, &[]).current(step).unwrap();
         assert_eq!(current(train), None);
         fs::create_dir_all(plan.run(train)).unwrap();
         let product = plan.product(train).unwrap();
         fs::write(&product, "patch").unwrap();
 
-        let mut records = Records::new(&plan);
+        let mut records = Records::new(&plan, &[]);
         for step in [train, eval] {
             let kept = records
                 .keep(step, 1.5, serde_json::json!({"fid": 3.0}))

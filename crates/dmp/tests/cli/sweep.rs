@@ -155,6 +155,48 @@ fn a_list_is_done_once_and_what_changes_is_done_again() {
     );
 }
 
+/// Records of another machine stand for its steps; what was trained there need not be here.
+#[test]
+fn records_made_elsewhere_count_as_done() {
+    let bench = Bench::new();
+    let recipe = recipe(&bench, "[1, 2]", &format!("{EVAL}{LIST}"));
+    let (table, steps) = sweep(&format!("sweep {recipe}"));
+    assert_eq!(steps.len(), 10, "{steps:?}");
+    let kept = bench.path("kept");
+    for setting in fs::read_dir(bench.path("sweep")).unwrap() {
+        let setting = setting.unwrap().path();
+        let Ok(entries) = fs::read_dir(&setting) else {
+            continue;
+        };
+        let to = kept.join(setting.file_name().unwrap());
+        fs::create_dir_all(&to).unwrap();
+        for entry in entries {
+            let entry = entry.unwrap().path();
+            if entry.is_file() {
+                fs::copy(&entry, to.join(entry.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    fs::remove_dir_all(bench.path("sweep")).unwrap();
+    let line = format!("sweep {recipe} --records {}", kept.display());
+    let (again, steps) = sweep(&line);
+    assert_eq!((again, steps), (table, Vec::new()));
+
+    // A record that is lost is made again, with what it needs, and nothing else.
+    let names = fs::read_dir(&kept)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut patch = names.filter(|path| path.display().to_string().contains("kept/patch"));
+    fs::remove_file(patch.next().unwrap().join("seed-2.train.json")).unwrap();
+    let (_, steps) = sweep(&line);
+    assert!(
+        (1..=2).contains(&steps.len()) && steps.iter().all(|step| step.contains("patch")),
+        "{steps:?}"
+    );
+    let error = refused(&format!("sweep {recipe} --records nowhere"));
+    assert!(error.contains("--records nowhere"), "{error}");
+}
+
 /// A table without its column of times, which differ from run to run.
 fn figures(table: &str) -> Vec<Vec<String>> {
     let row = |line: &str| -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Running what is not done yet.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -20,11 +21,11 @@ pub(super) struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    pub(super) fn new(plan: &'a Plan, program: Program) -> Self {
+    pub(super) fn new(plan: &'a Plan, elsewhere: &'a [PathBuf], program: Program) -> Self {
         Self {
             plan,
             steps: plan.steps(),
-            records: Records::new(plan),
+            records: Records::new(plan, elsewhere),
             program,
         }
     }

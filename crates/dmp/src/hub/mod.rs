@@ -158,10 +158,11 @@ impl Hub {
             anyhow::anyhow!("{place} has it without {what}; give another model, or a folder")
         };
         // Before anything large is downloaded: no folder says yet what its parts are.
-        if let Some(what) = missing(None, &wanted(&files)) {
+        let needed = wanted(&files);
+        if let Some(what) = missing(None, &needed) {
             return Err(incomplete(&what));
         }
-        for file in &wanted(&files) {
+        for file in &needed {
             repo.get(file).map_err(cannot)?;
         }
         let folder = self

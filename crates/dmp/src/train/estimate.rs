@@ -85,9 +85,7 @@ impl Work<'_> {
         };
         let block = passes * linear + 3 * attention + anew;
         let blocks = self.batch as u128 * self.sizes.depth as u128;
-        // As much as a TOML number can say.
-        let most = i64::MAX as u64;
-        u64::try_from(blocks.saturating_mul(block)).map_or(most, |flops| flops.min(most))
+        sayable(blocks.saturating_mul(block))
     }
 
     /// All of it.
@@ -100,11 +98,15 @@ impl Work<'_> {
             added_percent: 100.0 * self.added as f64 / backbone as f64,
             trained_parameters: self.trained,
             tokens: self.tokens(),
-            memory_bytes: u64::try_from(weights.saturating_add(self.memory()))
-                .map_or(i64::MAX as u64, |bytes| bytes.min(i64::MAX as u64)),
+            memory_bytes: sayable(weights.saturating_add(self.memory())),
             step_flops: self.flops(),
         }
     }
+}
+
+/// The number, or the largest that TOML can say.
+fn sayable(number: u128) -> u64 {
+    number.min(i64::MAX as u128) as u64
 }
 
 #[cfg(test)]

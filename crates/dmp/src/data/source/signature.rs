@@ -18,16 +18,11 @@ use super::files::{Kind, find, parent};
 /// When that cannot be found out.
 pub fn is_there(name: &str) -> Result<bool> {
     let path = Path::new(name);
-    let folder = parent(path);
     let looked = || format!("{name}: cannot be looked for");
     if path.try_exists().with_context(looked)? {
         return Ok(true);
     }
-    let starred = path.file_name().is_some_and(|name| {
-        let name = name.as_encoded_bytes();
-        name.contains(&b'*')
-    });
-    Ok(starred && folder.try_exists().with_context(looked)?)
+    Ok(name.contains('*') && parent(path).try_exists().with_context(looked)?)
 }
 
 /// SHA-256 of the names, lengths and times of change of all files that `name` stands for, and of those that hold captions of

@@ -16,6 +16,9 @@ pub trait Trainee {
     fn save(&self, folder: &Path) -> Result<()>;
 }
 
+/// A squared error of the predicted noise, above which nothing has been learnt: noise has variance 1.
+const NO_PREDICTION: f64 = 1.1;
+
 /// How long and how often.
 #[derive(Debug, Clone)]
 pub struct RunPlan {
@@ -72,6 +75,15 @@ pub fn run(
         {
             bar.set_message(format!("loss {:.4}", line.mean.loss));
             directory.append_stats(&line)?;
+            if done == plan.steps && line.mean.mse > NO_PREDICTION {
+                bar.suspend(|| {
+                    eprintln!(
+                        "note: the squared error of the predicted noise ends at {:.3}, and predicting nothing would give 1: this training \
+                         diverged; train again into another --out, with a lower learning rate",
+                        line.mean.mse
+                    );
+                });
+            }
             since = Instant::now();
         }
         if done.is_multiple_of(plan.checkpoint_every) || done == plan.steps || stop {

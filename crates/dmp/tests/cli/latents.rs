@@ -203,6 +203,12 @@ fn a_cache_of_nothing_is_refused() {
     assert!(!bench.path("latents/latents.json").exists());
     let error = refused(&format!("{cache} --out {images}"));
     assert!(error.contains("holds the images themselves"), "{error}");
+    // Nor are captions of someone's own replaced, however the images are named.
+    fs::write(bench.path("images/captions.jsonl"), "").unwrap();
+    let named = format!("cache --data {images}/*.png --vae {vae} --image-size 16");
+    let error = refused(&format!("{named} --out {images}"));
+    assert!(error.contains("captions.jsonl: is not of"), "{error}");
+    assert!(bench.path("images/captions.jsonl").exists());
 }
 
 #[cfg(unix)]

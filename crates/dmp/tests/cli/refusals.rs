@@ -197,6 +197,14 @@ fn of_a_patch_that_diverged() {
     let error = refused(&bench.train_line("far", "--steps 4 --prompt-rate 1e38 --gate-rate 1e38"));
     assert!(error.contains("lower learning rate"), "{error}");
     assert!(!bench.path("far/patch.safetensors").exists());
+    // Numbers still, and good for nothing.
+    for (rate, diverged) in [("0.1", true), ("1e-4", false)] {
+        let line = format!("--method full --steps 4 --decay constant --learning-rate {rate}");
+        let output = dmp(&bench.train_line(rate, &line));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told.contains("diverged"), diverged, "{rate}: {told}");
+        assert!(output.status.success(), "{told}");
+    }
 }
 
 /// A flag slipped to the file that is read must not cost it.

@@ -87,6 +87,7 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
         "--out {}: holds the images themselves; give another folder",
         folder.display()
     );
+    captions::spare(folder)?;
     let shape = request.latent_shape()?;
     let interrupt = Interrupt::listen();
     let count = source.items().len();

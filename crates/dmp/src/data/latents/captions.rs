@@ -14,6 +14,24 @@ use crate::output::write_atomic;
 /// The file.
 const NAME: &str = "captions.jsonl";
 
+/// Refuses a folder whose captions are someone's own and not those of latents, which are replaced.
+pub(super) fn spare(folder: &Path) -> Result<()> {
+    let path = folder.join(NAME);
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut files = fs::read_dir(folder)?.flatten();
+    ensure!(
+        files.any(|file| file
+            .path()
+            .extension()
+            .is_some_and(|end| end == "safetensors")),
+        "{}: is not of 'dmp cache', which keeps a file of that name; give another folder as --out",
+        path.display()
+    );
+    Ok(())
+}
+
 /// Writes the captions of these images, and gives the file's SHA-256; where none has one, no file.
 pub(super) fn write<'a>(
     folder: &Path,

@@ -14,7 +14,7 @@ use crate::output::say;
 use crate::run::Interrupt;
 use crate::sweep::plan::shell;
 use crate::sweep::record::Records;
-use crate::sweep::{Plan, Recipe};
+use crate::sweep::{Elsewhere, Plan, Recipe};
 use folder::Folder;
 use program::Program;
 use running::Sweep;
@@ -53,8 +53,9 @@ pub struct SweepArgs {
     /// Print every command and whether it is done, and run none
     #[arg(long)]
     dry_run: bool,
-    /// Folders of records that the same recipe made elsewhere: OUT/*/*.json, laid out as there; their steps count as done
-    #[arg(long, value_name = "FOLDER", num_args = 1..)]
+    /// A folder of records that the same recipe made elsewhere: its OUT/*/*.json, laid out as there. A setting and seed that is
+    /// whole there counts as done. May be given several times
+    #[arg(long, value_name = "FOLDER")]
     records: Vec<PathBuf>,
 }
 
@@ -72,15 +73,20 @@ pub fn sweep(
             "--records {}: is no folder; give one of records that a sweep made",
             folder.display()
         );
+        ensure!(
+            folder.canonicalize().ok() != recipe.out.canonicalize().ok(),
+            "--records {}: is where this sweep keeps its own; leave it out",
+            folder.display()
+        );
     }
     let folder = Folder::of(&recipe.out).with_context(shown)?;
     let plan = Plan::new(recipe, &folder.names()?);
     check_words(&plan, understood).with_context(shown)?;
     if args.dry_run {
-        return print_plan(&plan, &args.records);
+        return print_plan(&plan, Elsewhere(&args.records));
     }
     let program = Program::this(device, Interrupt::listen_in_silence())?;
-    let mut sweep = Sweep::new(&plan, &args.records, program);
+    let mut sweep = Sweep::new(&plan, Elsewhere(&args.records), program);
     sweep.check().with_context(shown)?;
     let _lock = folder.begin(&args.recipe)?;
     sweep.run()?;
@@ -100,7 +106,7 @@ fn check_words(plan: &Plan, understood: fn(&[String]) -> Result<(), String>) -> 
 }
 
 /// Every command, and whether it is done.
-fn print_plan(plan: &Plan, elsewhere: &[PathBuf]) -> Result<()> {
+fn print_plan(plan: &Plan, elsewhere: Elsewhere<'_>) -> Result<()> {
     let mut records = Records::new(plan, elsewhere);
     let (mut done, steps) = (0, plan.steps());
     for &step in &steps {

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::elsewhere::{Elsewhere, Wanted};
 use super::plan::{Plan, Step, Work};
-use super::stamp::{Stamps, embedded};
+use super::stamp::Stamps;
 use crate::evaluate::{cache, weights};
 use crate::output::write_atomic;
 
@@ -45,16 +46,15 @@ pub struct Trained {
 #[derive(Debug)]
 pub struct Records<'a> {
     plan: &'a Plan,
-    /// Folders of records made elsewhere.
-    elsewhere: &'a [PathBuf],
+    elsewhere: Elsewhere<'a>,
     stamps: Stamps,
     /// Hashes of products, each taken once.
     hashes: HashMap<PathBuf, String>,
 }
 
 impl<'a> Records<'a> {
-    /// Of this plan; those that are not here may be in the folders of `elsewhere`, laid out as the sweep's own.
-    pub fn new(plan: &'a Plan, elsewhere: &'a [PathBuf]) -> Self {
+    /// Of this plan; those that are not here may be elsewhere.
+    pub fn new(plan: &'a Plan, elsewhere: Elsewhere<'a>) -> Self {
         Self {
             plan,
             elsewhere,
@@ -74,30 +74,39 @@ impl<'a> Records<'a> {
         let holds = record.inputs == self.inputs(step)?
             && record.product == self.product(step)?
             && (record.product.is_some() || self.plan.product(step).is_none());
-        if holds {
-            return Ok(Some(record));
-        }
-        self.of_elsewhere(step)
+        Ok(holds.then_some(record))
     }
 
-    /// The step's record from another machine: of the same command, and of the same embedded model where it names that. What it
-    /// trained need not be here; if something else was trained here, that is another step.
+    /// The step's record from another machine. What it trained need not be here, and so the record counts only with those of all
+    /// that is done with the same setting and seed, and where none of it was done here.
     fn of_elsewhere(&mut self, step: Step) -> Result<Option<Record>> {
-        if self.elsewhere.is_empty() {
+        if self.elsewhere.0.is_empty() {
             return Ok(None);
         }
-        let path = self.plan.record(step);
-        let inside = path.strip_prefix(&self.plan.recipe.out).unwrap_or(&path);
-        let here = self.product(step)?;
-        let command = self.command(step);
-        let model = (self.plan.flags(step).get("model") == Some("demo")).then(embedded);
-        let holds = |record: &Record| {
-            record.command == command
-                && (model.is_none() || record.inputs.get("model") == model.as_ref())
-                && (here.is_none() || record.product == here)
+        let together = |other: &Step| {
+            let trained = !self.plan.setting(step).base;
+            (other.setting, other.seed) == (step.setting, step.seed) && (trained || *other == step)
         };
-        let mut records = self.elsewhere.iter().map(|folder| folder.join(inside));
-        Ok(records.find_map(|path| read(&path).filter(holds)))
+        let steps: Vec<Step> = self.plan.steps().into_iter().filter(together).collect();
+        let mut wanted = Vec::new();
+        for &step in &steps {
+            let path = self.plan.record(step);
+            if read(&path).is_some() {
+                return Ok(None);
+            }
+            let file = path.strip_prefix(&self.plan.recipe.out).unwrap_or(&path);
+            wanted.push(Wanted {
+                file: file.to_owned(),
+                command: self.command(step),
+                inputs: self.inputs(step)?,
+            });
+        }
+        let product = self.product(step)?;
+        let found = self.elsewhere.records(&wanted, product.as_deref());
+        Ok(found.and_then(|records| {
+            let mut both = steps.into_iter().zip(records);
+            both.find_map(|(of, record)| (of == step).then_some(record))
+        }))
     }
 
     fn command(&self, step: Step) -> String {
@@ -164,7 +173,7 @@ impl<'a> Records<'a> {
 }
 
 /// A record; one that cannot be read is none.
-fn read(path: &Path) -> Option<Record> {
+pub(super) fn read(path: &Path) -> Option<Record> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
@@ -187,13 +196,13 @@ mod tests {
         let [train, eval] = plan.steps()[..] else {
             panic!("two steps");
         };
-        let current = |step| Records::new(&plan, &[]).current(step).unwrap();
+        let current = |step| Records::new(&plan, Elsewhere(&[])).current(step).unwrap();
         assert_eq!(current(train), None);
         fs::create_dir_all(plan.run(train)).unwrap();
         let product = plan.product(train).unwrap();
         fs::write(&product, "patch").unwrap();
 
-        let mut records = Records::new(&plan, &[]);
+        let mut records = Records::new(&plan, Elsewhere(&[]));
         for step in [train, eval] {
             let kept = records
                 .keep(step, 1.5, serde_json::json!({"fid": 3.0}))

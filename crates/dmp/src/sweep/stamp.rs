@@ -63,7 +63,7 @@ impl Stamps {
 }
 
 /// Another build may embed another model.
-pub(super) fn embedded() -> String {
+fn embedded() -> String {
     format!("embedded {}", hex(&Sha256::digest(demo::BACKBONE)[..12]))
 }
 

@@ -183,16 +183,36 @@ fn records_made_elsewhere_count_as_done() {
     assert_eq!((again, steps), (table, Vec::new()));
 
     // A record that is lost is made again, with what it needs, and nothing else.
-    let names = fs::read_dir(&kept)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut patch = names.filter(|path| path.display().to_string().contains("kept/patch"));
-    fs::remove_file(patch.next().unwrap().join("seed-2.train.json")).unwrap();
+    let kept_of = |name: &str| {
+        let names = fs::read_dir(&kept).unwrap();
+        let mut folders = names.map(|entry| entry.unwrap().path());
+        let begins = format!("kept/{name}");
+        folders
+            .find(|path| path.display().to_string().contains(&begins))
+            .unwrap()
+    };
+    fs::remove_file(kept_of("patch").join("seed-2.train.json")).unwrap();
     let (_, steps) = sweep(&line);
-    assert!(
-        (1..=2).contains(&steps.len()) && steps.iter().all(|step| step.contains("patch")),
-        "{steps:?}"
+    assert_eq!(steps, ["patch, seed 2: train", "patch, seed 2: eval"]);
+    // So is one of which nothing was measured there.
+    fs::remove_dir_all(bench.path("sweep")).unwrap();
+    let entries = fs::read_dir(kept_of("full")).unwrap();
+    let mut records = entries.map(|entry| entry.unwrap().path());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let eval = records.find(|path| name(path).starts_with("seed-1.eval"));
+    fs::remove_file(eval.unwrap()).unwrap();
+    let (_, steps) = sweep(&line);
+    assert_eq!(
+        steps,
+        [
+            "full, seed 1: train",
+            "full, seed 1: eval",
+            "patch, seed 2: train",
+            "patch, seed 2: eval"
+        ]
     );
+    let error = refused(&format!("{line} --records {}", bench.str("sweep")));
+    assert!(error.contains("keeps its own"), "{error}");
     let error = refused(&format!("sweep {recipe} --records nowhere"));
     assert!(error.contains("--records nowhere"), "{error}");
 }

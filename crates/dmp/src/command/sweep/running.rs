@@ -1,6 +1,5 @@
 //! Running what is not done yet.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -10,7 +9,7 @@ use super::program::{Program, Stderr};
 use crate::output::write_atomic;
 use crate::run::{Interrupted, RunDir};
 use crate::sweep::record::{Records, Trained};
-use crate::sweep::{Pace, Plan, Record, Results, Step, Work};
+use crate::sweep::{Elsewhere, Pace, Plan, Record, Results, Step, Work};
 
 /// A sweep under way.
 pub(super) struct Sweep<'a> {
@@ -21,7 +20,7 @@ pub(super) struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    pub(super) fn new(plan: &'a Plan, elsewhere: &'a [PathBuf], program: Program) -> Self {
+    pub(super) fn new(plan: &'a Plan, elsewhere: Elsewhere<'a>, program: Program) -> Self {
         Self {
             plan,
             steps: plan.steps(),

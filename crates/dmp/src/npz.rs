@@ -1,9 +1,19 @@
-//! Writing `.npz` archives, as numpy reads them.
+//! `.npz` archives: writing them, as numpy reads them, and whether one is whole.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek};
 
-use npyz::npz::NpzWriter;
+use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{AutoSerialize, Serialize, WriterBuilder};
+
+/// Reads the array `name` to its end, where the archive says what its bytes sum up to. Reading the values alone stops before.
+///
+/// # Errors
+/// When the sum is another, or the array is not there.
+pub fn ensure_whole<R: Read + Seek>(archive: &mut NpzArchive<R>, name: &str) -> io::Result<()> {
+    let mut member = archive.zip_archive().by_name(&format!("{name}.npy"))?;
+    io::copy(&mut member, &mut io::sink())?;
+    Ok(())
+}
 
 /// An archive in memory. The same arrays make the same bytes on any day.
 pub struct Npz(NpzWriter<Cursor<Vec<u8>>>);

@@ -4,7 +4,8 @@ mod folder;
 mod program;
 mod running;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -74,6 +75,11 @@ pub fn sweep(
             folder.display()
         );
         ensure!(
+            holds_records(folder),
+            "--records {}: holds no records (SETTING/seed-N.….json); give the folder that the settings' folders are in",
+            folder.display()
+        );
+        ensure!(
             folder.canonicalize().ok() != recipe.out.canonicalize().ok(),
             "--records {}: is where this sweep keeps its own; leave it out",
             folder.display()
@@ -94,6 +100,18 @@ pub fn sweep(
     say(results.table().to_markdown().trim_end())?;
     eprintln!("{}", plan.recipe.out.join("results.md").display());
     Ok(())
+}
+
+/// Whether there is a record of anything, a folder below.
+fn holds_records(folder: &Path) -> bool {
+    let inside = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    inside(folder).any(|setting| {
+        inside(&setting.path()).any(|file| {
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("seed-") && name.ends_with(".json")
+        })
+    })
 }
 
 /// Refuses flags that the commands do not have, or values that these do not take, before anything is done.

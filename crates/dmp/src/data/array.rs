@@ -11,6 +11,7 @@ use npyz::npz::NpzArchive;
 use super::Picture;
 use super::picture::ensure_ratio;
 use crate::memory::ensure_fits;
+use crate::npz::ensure_whole;
 
 /// Images of one size, and their labels if the file has them.
 pub struct ImageArray {
@@ -63,6 +64,9 @@ impl ImageArray {
         let bytes = array
             .into_vec()
             .with_context(|| format!("{shown}: 'arr_0' is cut off or not of bytes (uint8)"))?;
+        ensure_whole(&mut archive, "arr_0").with_context(|| {
+            format!("{shown}: 'arr_0' is damaged; copy or write the file again")
+        })?;
         let labels =
             labels(&mut archive).with_context(|| format!("{shown}: the labels cannot be read"))?;
         if let Some(labels) = &labels {
@@ -91,6 +95,9 @@ impl ImageArray {
 
 fn labels(archive: &mut NpzArchive<File>) -> Result<Option<Vec<u32>>> {
     for name in ["arr_1", "labels"] {
+        if archive.array_names().any(|there| there == name) {
+            ensure_whole(archive, name).with_context(|| format!("'{name}' is damaged"))?;
+        }
         if let Some(array) = archive.by_name(name)? {
             let array = match whole_numbers::<i64, _>(array) {
                 Ok(labels) => return labels.map(Some).with_context(|| name),
@@ -139,6 +146,34 @@ mod tests {
         drop(array.begin_nd());
         drop(writer);
         file
+    }
+
+    /// A changed pixel is an image still, and not the one that was written.
+    #[test]
+    fn an_array_that_was_changed_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npz");
+        let mut writer = npyz::npz::NpzWriter::new(File::create(&path).unwrap());
+        let stored = zip::write::FileOptions::default();
+        let stored = stored.compression_method(zip::CompressionMethod::Stored);
+        for (name, shape, value) in [("arr_0", &[4, 2, 2, 3][..], 77), ("arr_1", &[4], 88)] {
+            let array = writer.array::<u8>(name, stored).unwrap();
+            let mut array = array.default_dtype().shape(shape).begin_nd().unwrap();
+            let count: u64 = shape.iter().product();
+            array.extend(vec![value; count as usize]).unwrap();
+            array.finish().unwrap();
+        }
+        drop(writer);
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(ImageArray::read(&path).unwrap().count, 4);
+        for (values, says) in [([77; 4], "arr_0"), ([88; 4], "arr_1")] {
+            let mut changed = bytes.clone();
+            let place = bytes.windows(4).position(|four| four == values);
+            changed[place.unwrap() + 2] ^= 1;
+            std::fs::write(&path, &changed).unwrap();
+            let error = format!("{:#}", ImageArray::read(&path).err().unwrap());
+            assert!(error.contains(says) && error.contains("damaged"), "{error}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use dmp_model::checkpoint::{HostTensor, TensorFile};
 use super::extract::Extracted;
 use super::pictures::Pictures;
 use crate::data::Source;
+use crate::npz::ensure_whole;
 
 /// One side of a comparison, opened.
 pub enum Side<'a> {
@@ -101,6 +102,11 @@ fn statistics(path: &Path) -> Result<Option<Statistics>> {
 }
 
 fn numbers(archive: &mut npyz::npz::NpzArchive<File>, name: &str) -> Result<Vec<f64>> {
+    let there = archive.array_names().any(|there| there == name);
+    if there {
+        ensure_whole(archive, name)
+            .with_context(|| format!("'{name}' is damaged; copy the file again"))?;
+    }
     let array = archive
         .by_name(name)?
         .with_context(|| format!("has no array '{name}'"))?;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
-use wanted::{missing, wanted};
+use wanted::{is_partial, missing, wanted};
 
 /// The local copy of what `name` stands for, if it is no file or folder here and has the form of a name on the hub; `kind` is
 /// what people call such a thing.
@@ -100,10 +100,11 @@ impl Hub {
 
     /// The folder of a repository's files: the whole copy in the cache, else one that is made whole.
     fn get(&self, repository: &Repository) -> Result<PathBuf> {
-        if let Some(folder) = self.cached(repository)
-            && missing(Some(&folder), &files_in(&folder)).is_none()
-        {
-            return Ok(folder);
+        if let Some(folder) = self.cached(repository) {
+            let files = files_in(&folder);
+            if !is_partial(&files) && missing(Some(&folder), &files).is_none() {
+                return Ok(folder);
+            }
         }
         if self.offline {
             bail!(

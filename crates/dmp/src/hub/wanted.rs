@@ -109,6 +109,13 @@ pub(super) fn missing(folder: Option<&Path>, files: &[String]) -> Option<String>
     None
 }
 
+/// Whether there are parts of a pipeline without what says which there are: other programs download a part alone.
+pub(super) fn is_partial(files: &[String]) -> bool {
+    let mut parts = FOLDERS.iter().filter(|folder| !folder.is_empty());
+    let begun = parts.any(|folder| files.iter().any(|file| file.starts_with(folder)));
+    begun && !files.iter().any(|file| file == PIPELINE)
+}
+
 /// The folders of parts that must be there: those that a pipeline says it has, and those that have begun to be.
 fn parts(folder: Option<&Path>, files: &[String]) -> Vec<&'static str> {
     let said = json(folder, PIPELINE);
@@ -202,6 +209,20 @@ mod tests {
             missing(&needed).as_deref(),
             Some("transformer/other.safetensors")
         );
+    }
+
+    #[test]
+    fn a_part_alone_is_no_whole_copy() {
+        let files = names(&[
+            "transformer/config.json",
+            "transformer/diffusion_pytorch_model.bin",
+        ]);
+        assert!(is_partial(&files));
+        assert!(!is_partial(&[files, names(&["model_index.json"])].concat()));
+        assert!(!is_partial(&names(&[
+            "config.json",
+            "backbone.safetensors"
+        ])));
     }
 
     #[test]

@@ -211,6 +211,8 @@ fn records_made_elsewhere_count_as_done() {
             "patch, seed 2: eval"
         ]
     );
+    let error = refused(&format!("sweep {recipe} --records {}", bench.str("base")));
+    assert!(error.contains("holds no records"), "{error}");
     let error = refused(&format!("{line} --records {}", bench.str("sweep")));
     assert!(error.contains("keeps its own"), "{error}");
     let error = refused(&format!("sweep {recipe} --records nowhere"));

@@ -96,6 +96,10 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
     let (mut shards, mut left_out) = (Vec::new(), Vec::new());
     for (index, first) in (0..count).step_by(SHARD).enumerate() {
         let chunk = first..count.min(first + SHARD);
+        // What is there already takes time too.
+        if interrupt.asked() {
+            return Err(stopped());
+        }
         let name = request.key(&source, chunk.clone()) + ".safetensors";
         let path = folder.join(&name);
         let found = match shard::read(&path, shape) {
@@ -163,6 +167,12 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
         index.write(folder)?;
     }
     Ok(built)
+}
+
+fn stopped() -> anyhow::Error {
+    let said =
+        "stopped; the shards that are whole are kept, and the same command goes on from there";
+    Interrupted(said.to_owned()).into()
 }
 
 impl Request<'_> {
@@ -257,8 +267,7 @@ impl Request<'_> {
             }
             bar.inc((end - first) as u64);
             if interrupt.asked() {
-                let said = "stopped; the shards that are whole are kept, and the same command goes on from there";
-                return Err(Interrupted(said.to_owned()).into());
+                return Err(stopped());
             }
         }
         Ok((shard, key.finish()))

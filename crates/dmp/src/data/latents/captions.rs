@@ -1,6 +1,7 @@
 //! `captions.jsonl` in a folder of latents: what is written about the images, a line a latent in their order.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -48,11 +49,11 @@ pub(super) fn write<'a>(
         write_atomic(&path, lines.as_bytes())?;
         return Ok(Some(hex(&Sha256::digest(&lines))));
     }
-    if path.exists() {
-        // Of images that had some before.
-        fs::remove_file(&path)?;
+    // Of images that had some before.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(None),
     }
-    Ok(None)
 }
 
 /// Refuses captions that are not those of the latents.

@@ -4,13 +4,17 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors};
+use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors, fingerprint, hex};
+use sha2::{Digest, Sha256};
 
 use crate::data::{ImageShape, Latents};
 use crate::output::write_atomic;
 
 /// Metadata key: places, among the images of the shard, of those that could not be read, as a JSON array.
 const BAD: &str = "dmp.unreadable";
+
+/// Metadata key: SHA-256 of the rest.
+const SUM: &str = "dmp.sha256";
 
 /// The latents of some images.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,15 +38,25 @@ pub(super) fn write(path: &Path, shard: &Shard, shape: ImageShape) -> Result<()>
         // Classes are far fewer than what f32 counts exactly.
         values: shard.labels.iter().map(|&label| label as f32).collect(),
     };
+    let tensors = Tensors::from([
+        ("mean".to_owned(), gaussian(&shard.latents.mean)),
+        ("std".to_owned(), gaussian(&shard.latents.std)),
+        ("labels".to_owned(), labels),
+    ]);
+    let bad = serde_json::to_string(&shard.bad)?;
+    let sum = sum(&tensors, &bad);
     let file = TensorFile {
-        tensors: Tensors::from([
-            ("mean".to_owned(), gaussian(&shard.latents.mean)),
-            ("std".to_owned(), gaussian(&shard.latents.std)),
-            ("labels".to_owned(), labels),
-        ]),
-        metadata: [(BAD.to_owned(), serde_json::to_string(&shard.bad)?)].into(),
+        tensors,
+        metadata: [(BAD.to_owned(), bad), (SUM.to_owned(), sum)].into(),
     };
     Ok(write_atomic(path, &file.to_bytes(StoredType::F32)?)?)
+}
+
+fn sum(tensors: &Tensors, bad: &str) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(bad);
+    hasher.update(fingerprint(tensors));
+    hex(&hasher.finalize())
 }
 
 /// Reads one, strictly.
@@ -54,6 +68,16 @@ pub(super) fn read(path: &Path, shape: ImageShape) -> Result<Shard> {
         mut tensors,
         metadata,
     } = TensorFile::from_bytes(&bytes).with_context(|| format!("{shown}"))?;
+    let said = |key: &str| {
+        metadata
+            .get(key)
+            .with_context(|| format!("{shown}: has no '{key}'; run 'dmp cache' again"))
+    };
+    let bad = said(BAD)?;
+    ensure!(
+        *said(SUM)? == sum(&tensors, bad),
+        "{shown}: is damaged; run 'dmp cache' again"
+    );
     let mut take = |name: &str| {
         tensors
             .remove(name)
@@ -74,15 +98,12 @@ pub(super) fn read(path: &Path, shape: ImageShape) -> Result<Shard> {
             tensor.shape
         );
     }
-    let bad = metadata
-        .get(BAD)
-        .and_then(|text| serde_json::from_str(text).ok());
     Ok(Shard {
         latents: Latents {
             mean: mean.values,
             std: std.values,
         },
         labels: labels.values.iter().map(|&label| label as u32).collect(),
-        bad: bad.with_context(|| format!("{shown}: has no '{BAD}'; run 'dmp cache' again"))?,
+        bad: serde_json::from_str(bad).with_context(|| format!("{shown}: {BAD}"))?,
     })
 }

@@ -59,11 +59,13 @@ impl Columns {
         };
         let bytes = [Type::BYTE_ARRAY];
         let named = |name: &str| IMAGES.contains(&name.strip_suffix(".bytes").unwrap_or(name));
-        let image = find(&bytes, &|name| {
+        let pictures = |name: &str| {
             name.strip_suffix(".bytes")
                 .is_some_and(|name| is(name, "Image"))
-        })
-        .or_else(|| find(&bytes, &named));
+        };
+        let image = find(&bytes, &|name| pictures(name) && named(name))
+            .or_else(|| find(&bytes, &pictures))
+            .or_else(|| find(&bytes, &named));
         let Some((image, _)) = image else {
             let names: Vec<&str> = leaves.iter().map(|(name, _)| name.as_str()).collect();
             bail!(
@@ -76,18 +78,25 @@ impl Columns {
             );
         };
         let whole = [Type::INT32, Type::INT64];
-        let declared_classes: Vec<&str> = (leaves.iter())
-            .filter(|(name, leaf)| whole.contains(leaf) && is(name, "ClassLabel"))
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let all = |accepts: &dyn Fn(&str, &Type) -> bool| -> Vec<&str> {
+            let leaves = leaves.iter().filter(|(name, leaf)| accepts(name, leaf));
+            leaves.map(|(name, _)| name.as_str()).collect()
+        };
+        one_of(
+            "images",
+            &all(&|name, leaf| bytes.contains(leaf) && pictures(name)),
+            image,
+        );
+        let declared_classes = all(&|name, leaf| whole.contains(leaf) && is(name, "ClassLabel"));
         let usual = |name: &str| LABELS.contains(&name);
         let label = find(&whole, &|name| usual(name) && is(name, "ClassLabel"))
             .or_else(|| find(&whole, &|name| is(name, "ClassLabel")))
             .or_else(|| find(&whole, &usual));
-        if let ([_, _, ..], Some((label, _))) = (&declared_classes[..], label) {
+        if let Some((label, _)) = label {
+            one_of("classes", &declared_classes, label);
+        } else if let Some((name, _)) = leaves.iter().find(|(name, _)| usual(name)) {
             eprintln!(
-                "note: of the columns of classes {}, '{label}' is used",
-                declared_classes.join(", ")
+                "note: the column '{name}' is not of whole numbers, and is not used as classes"
             );
         }
         let classes = label.and_then(|(name, _)| Some(declared[name]["names"].as_array()?.len()));
@@ -101,5 +110,15 @@ impl Columns {
             caption: find(&bytes, &captions::is_field).and_then(|(name, _)| index(name)),
             classes: classes.unwrap_or(0),
         })
+    }
+}
+
+/// Says which of several columns is used.
+fn one_of(what: &str, columns: &[&str], used: &str) {
+    if columns.len() > 1 {
+        eprintln!(
+            "note: of the columns of {what} {}, '{used}' is used",
+            columns.join(", ")
+        );
     }
 }

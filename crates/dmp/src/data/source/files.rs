@@ -78,7 +78,14 @@ pub(super) fn find(name: &str) -> Result<Found> {
         "data '{name}': {} .npz files; give one",
         paths.len()
     );
+    one_split(Path::new(name), &root, kind, &paths)?;
     Ok(Found { kind, root, paths })
+}
+
+/// Whether a file or folder is none of the user's data: hidden, or what an archive of a Mac leaves.
+fn is_foreign(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with('.') || name == "__MACOSX")
 }
 
 pub(super) fn parent(path: &Path) -> PathBuf {
@@ -105,7 +112,8 @@ fn like(pattern: &Path) -> Result<Vec<PathBuf>> {
     for entry in entries {
         let path = entry.with_context(missing)?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        if path.is_file() && name.is_some_and(|name| matches(name, wanted)) {
+        let shown = wanted.starts_with('.') || !is_foreign(&path);
+        if shown && path.is_file() && name.is_some_and(|name| matches(name, wanted)) {
             found.push(path);
         }
     }
@@ -160,7 +168,7 @@ fn in_folder(folder: &Path) -> Result<Found> {
         ),
     };
     let paths: Vec<PathBuf> = found.into_iter().map(|(_, path)| path).collect();
-    one_split(folder, kind, &paths)?;
+    one_split(folder, folder, kind, &paths)?;
     Ok(Found {
         kind,
         root: folder.to_owned(),
@@ -181,6 +189,9 @@ fn walk(
     }
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
+        if is_foreign(&path) {
+            continue;
+        }
         if path.is_dir() {
             walk(&path, entered, found)?;
         } else if let Some(kind) = Kind::of(&path) {
@@ -222,6 +233,8 @@ mod tests {
         touch("data/train-1.parquet");
         touch("data/train-0.parquet");
         touch("readme.md");
+        touch("data/.cache/train-0.parquet");
+        touch("__MACOSX/train-0.parquet");
         let found = find(&name).unwrap();
         assert_eq!((found.kind, found.paths.len()), (Kind::Parquet, 2));
         assert!(found.paths[0].ends_with("data/train-0.parquet"));
@@ -230,8 +243,13 @@ mod tests {
         touch("data/test-0.parquet");
         let error = find(&name).unwrap_err().to_string();
         assert!(
-            error.contains("splits test and train") && error.contains("data/train*"),
+            error.contains("splits test and train") && error.contains("data/train*.parquet'"),
             "{error}"
+        );
+        let mixed = find(&format!("{name}/data/*.parquet")).unwrap_err();
+        assert!(
+            mixed.to_string().contains("splits test and train"),
+            "{mixed}"
         );
         let starred = format!("{name}/data/train*");
         assert_eq!(find(&starred).unwrap().paths, found.paths);

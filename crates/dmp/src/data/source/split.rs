@@ -10,11 +10,12 @@ use super::files::{Kind, parent};
 /// What they are called.
 const SPLITS: [&str; 5] = ["train", "test", "validation", "val", "valid"];
 
-/// Refuses files of several splits: in folders called `train` and `test`, or tables called `train-…` and `test-…`.
-pub(super) fn one_split(folder: &Path, kind: Kind, paths: &[PathBuf]) -> Result<()> {
+/// Refuses files of several splits among those in `root` that `named` stands for: in folders called `train` and `test`, or tables
+/// called `train-…` and `test-…`.
+pub(super) fn one_split(named: &Path, root: &Path, kind: Kind, paths: &[PathBuf]) -> Result<()> {
     let mut splits: BTreeMap<&str, String> = BTreeMap::new();
     for path in paths {
-        if let Some((split, example)) = split(folder, kind, path) {
+        if let Some((split, example)) = split(root, kind, path) {
             splits.entry(split).or_insert(example);
         }
     }
@@ -23,7 +24,7 @@ pub(super) fn one_split(folder: &Path, kind: Kind, paths: &[PathBuf]) -> Result<
     ensure!(
         names.len() < 2,
         "{}: holds the splits {}; name one, as in '{}'",
-        folder.display(),
+        named.display(),
         names.join(" and "),
         example.map_or("train", String::as_str)
     );
@@ -34,6 +35,8 @@ pub(super) fn one_split(folder: &Path, kind: Kind, paths: &[PathBuf]) -> Result<
 fn split(root: &Path, kind: Kind, path: &Path) -> Option<(&'static str, String)> {
     let known = |name: &str| {
         let name = name.to_lowercase();
+        // With a year, as in `train2017`.
+        let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
         SPLITS.into_iter().find(|split| *split == name)
     };
     let inside = path.strip_prefix(root).ok()?;
@@ -47,7 +50,9 @@ fn split(root: &Path, kind: Kind, path: &Path) -> Option<(&'static str, String)>
     // Pictures are called anything.
     let name = (kind != Kind::Images).then(|| inside.file_name()?.to_str())??;
     let split = known(name.split(['-', '_', '.']).next()?)?;
-    Some((split, format!("{}/{split}*", parent(path).display())))
+    let ending = path.extension()?.to_str()?;
+    let (start, folder) = (&name[..split.len()], parent(path));
+    Some((split, format!("{}/{start}*.{ending}", folder.display())))
 }
 
 #[cfg(test)]
@@ -61,7 +66,12 @@ mod tests {
         for (files, named) in [
             (["a/train/0.tar", "a/test/0.tar"], "a/train'"),
             (["Val/cat/1.png", "test/cat/1.png"], "/Val'"),
-            (["a/test-0.parquet", "b/train-0.parquet"], "b/train*'"),
+            (
+                ["a/test-0.parquet", "b/train-0.parquet"],
+                "b/train*.parquet'",
+            ),
+            (["val2017/1.png", "train2017/1.png"], "/train2017'"),
+            (["Train_0.tar", "Test_0.tar"], "/Train*.tar'"),
         ] {
             let folder = tempfile::tempdir().unwrap();
             for file in files {

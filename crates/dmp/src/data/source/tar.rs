@@ -55,7 +55,12 @@ pub(super) fn open(files: &[PathBuf]) -> Result<(Members, Vec<Item>)> {
 struct Sample {
     item: Item,
     image: Option<Place>,
+    /// A member that is an image by the last part of its name, and something else by the whole.
+    misnamed: Option<String>,
 }
+
+/// What members are kept in.
+const BLOCK: u64 = 512;
 
 fn samples(file: usize, path: &Path) -> Result<Vec<Sample>> {
     let shown = path.display();
@@ -73,22 +78,30 @@ fn samples(file: usize, path: &Path) -> Result<Vec<Sample>> {
     let mut archive = Archive::new(reader);
     let mut samples: Vec<Sample> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
+    let mut last = 0;
     for entry in archive.entries_with_seek().map_err(|_| whole())? {
         let mut entry = entry.map_err(|_| whole())?;
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let name = entry.path().map_err(|_| whole())?.display().to_string();
-        let Some((key, ending)) = split(&name) else {
-            continue;
-        };
         let place = Place {
             file,
             start: entry.raw_file_position(),
             length: entry.size(),
         };
+        let name = entry.path().map_err(|_| whole())?.display().to_string();
+        let kind = entry.header().entry_type();
+        if !kind.is_file() {
+            ensure!(
+                kind.is_dir() || !is_image(&name),
+                "{shown}: {name}: is a link or has holes; write the file again, as with 'tar --dereference --hard-dereference'"
+            );
+            last = place.start;
+            continue;
+        }
         let end = place.start.checked_add(place.length);
-        ensure!(end.is_some_and(|end| end <= length), "{}", whole());
+        let end = end.filter(|&end| end <= length).with_context(whole)?;
+        last = end.next_multiple_of(BLOCK);
+        let Some((key, ending)) = split(&name) else {
+            continue;
+        };
         let index = *known.entry(key.to_owned()).or_insert_with(|| {
             samples.push(Sample::default());
             samples.len() - 1
@@ -113,9 +126,30 @@ fn samples(file: usize, path: &Path) -> Result<Vec<Sample>> {
                 .with_context(|| format!("{shown}: {name} is no text"))?;
             describe(&mut sample.item, ending, text.trim())
                 .with_context(|| format!("{shown}: {name}"))?;
+        } else if is_image(&name) {
+            sample.misnamed.get_or_insert(name);
         }
     }
+    if length < last + BLOCK {
+        eprintln!(
+            "note: {shown}: ends without the mark that tar files end with; if it was cut off, images are missing"
+        );
+    }
+    let lost = samples.iter().filter(|sample| sample.image.is_none());
+    let lost: Vec<&String> = lost.filter_map(|sample| sample.misnamed.as_ref()).collect();
+    if let Some(first) = lost.first() {
+        eprintln!(
+            "note: {shown}: {} images are left out, as {first}: WebDataset ends a name at its first dot; name them without others",
+            lost.len()
+        );
+    }
     Ok(samples)
+}
+
+/// Whether a name ends as images' do.
+fn is_image(name: &str) -> bool {
+    let ending = name.rsplit('.').next().unwrap_or_default();
+    ENDINGS.contains(&ending.to_lowercase().as_str())
 }
 
 /// A member's key and ending, parted by the first dot of its file name.
@@ -142,13 +176,20 @@ fn describe(item: &mut Item, ending: &str, text: &str) -> Result<()> {
             }
             let label = ["label", "cls"].iter().find_map(|name| fields.get(*name));
             if item.label.is_none() {
-                item.label = label
-                    .and_then(Value::as_u64)
-                    .and_then(|label| label.try_into().ok());
+                item.label = label.and_then(class);
             }
         }
     }
     Ok(())
+}
+
+/// A class as other programs write it: 3, 3.0 or "3".
+fn class(value: &Value) -> Option<u32> {
+    let whole = value.as_f64().filter(|number| number.fract() == 0.0);
+    let number = whole.or_else(|| value.as_str()?.parse::<u32>().ok().map(f64::from))?;
+    (0.0..=f64::from(u32::MAX))
+        .contains(&number)
+        .then_some(number as u32)
 }
 
 impl Members {
@@ -204,7 +245,7 @@ mod tests {
         write(
             &paths[1],
             &[
-                ("4.json", br#"{"label": 3, "caption": "four"}"#),
+                ("4.json", br#"{"label": "3", "caption": "four"}"#),
                 ("4.PNG", b"4"),
             ],
         );
@@ -216,6 +257,40 @@ mod tests {
         assert_eq!(captions.collect::<Vec<_>>(), ["a caption", "four"]);
         assert_eq!(members.read(0).unwrap(), b"two");
         assert_eq!(members.read(1).unwrap(), b"4");
+    }
+
+    #[test]
+    fn classes_are_whole_numbers_however_they_are_written() {
+        for (text, expected) in [
+            ("3", Some(3)),
+            ("3.0", Some(3)),
+            ("\"3\"", Some(3)),
+            ("3.5", None),
+            ("-1", None),
+            ("1e300", None),
+            ("\"cat\"", None),
+            ("null", None),
+        ] {
+            assert_eq!(
+                class(&serde_json::from_str(text).unwrap()),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_to_an_image_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.tar");
+        let mut builder = ::tar::Builder::new(File::create(&path).unwrap());
+        let mut header = ::tar::Header::new_gnu();
+        header.set_entry_type(::tar::EntryType::Link);
+        header.set_size(0);
+        builder.append_link(&mut header, "2.png", "1.png").unwrap();
+        builder.finish().unwrap();
+        let error = format!("{:#}", open(&[path]).err().unwrap());
+        assert!(error.contains("2.png: is a link"), "{error}");
     }
 
     #[test]

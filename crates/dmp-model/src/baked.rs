@@ -17,15 +17,23 @@ pub struct Baked<M> {
 }
 
 impl<M: Backbone> Patched<M> {
-    /// What the patch comes to at these timesteps.
+    /// What the patch comes to at these timesteps, on a backbone that knows so many labels, the null label counted.
     ///
     /// # Errors
-    /// When the gate looks at labels.
-    pub fn bake(&self, timesteps: &[usize]) -> Result<BakedSteps, LabelledGate> {
+    /// When the gate looks at labels, and there are several.
+    pub fn bake(&self, timesteps: &[usize], labels: usize) -> Result<BakedSteps, LabelledGate> {
         let backbone = self.backbone();
         let conditioning = backbone.condition(timesteps, &vec![0; timesteps.len()]);
         let grid = backbone.token_grid();
-        BakedSteps::new(self.patch(), timesteps.to_vec(), &conditioning, grid)
+        if labels > 1 && self.patch().config().sees_labels() {
+            return Err(LabelledGate);
+        }
+        Ok(BakedSteps::new(
+            self.patch(),
+            timesteps.to_vec(),
+            &conditioning,
+            grid,
+        ))
     }
 }
 

@@ -308,7 +308,7 @@ fn a_baked_patch_is_the_patch_at_its_steps() {
             ..config
         };
         let patched = Patched::new(backbone(&device), random(&config, 2, &device)).unwrap();
-        let baked = Baked::new(backbone(&device), patched.bake(&steps).unwrap()).unwrap();
+        let baked = Baked::new(backbone(&device), patched.bake(&steps, 3).unwrap()).unwrap();
         assert_eq!(baked.timesteps(), steps);
         let close = |found: &[f32], wanted: &[f32]| {
             for (a, b) in found.iter().zip(wanted) {
@@ -331,7 +331,10 @@ fn a_baked_patch_is_the_patch_at_its_steps() {
         backbone(&device),
         random(&gated(GateKind::Linear), 2, &device),
     );
-    let error = labelled.unwrap().bake(&steps).unwrap_err();
+    let labelled = labelled.unwrap();
+    // One label is no choice.
+    assert!(labelled.bake(&steps, 1).is_ok());
+    let error = labelled.bake(&steps, 2).unwrap_err();
     assert!(
         error.to_string().contains("--gate-input timestep"),
         "{error}"

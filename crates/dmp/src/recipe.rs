@@ -84,11 +84,14 @@ fn read(path: &Path, command: &str) -> Result<Words> {
     let table: Table = text
         .parse()
         .with_context(|| format!("recipe {shown}: is no TOML"))?;
+    let of_sweep = ["setting", "seeds", "grid"]
+        .iter()
+        .any(|key| table.contains_key(*key));
+    ensure!(
+        !of_sweep,
+        "recipe {shown}: is of a sweep; run 'dmp sweep {shown}'"
+    );
     if let Some(other) = table.keys().find(|key| *key != command) {
-        ensure!(
-            other != "setting" && other != "seeds",
-            "recipe {shown}: is of a sweep; run 'dmp sweep {shown}'"
-        );
         bail!("recipe {shown}: '{other}' is not known here; write flags below [{command}]");
     }
     match table.get(command) {

@@ -1,7 +1,7 @@
-//! The LoRA's file, with the names that PEFT and diffusers use.
+//! The LoRA's file, with the names that PEFT uses for the public DiT's modules.
 //!
-//! For each adapted map `transformer.<module>.lora_A.weight` `[r, in]`, `transformer.<module>.lora_B.weight` `[out, r]` and
-//! the scalar `transformer.<module>.alpha`, where `<module>` is the public DiT key, as in `blocks.0.attn.qkv`. Metadata:
+//! For each adapted map `base_model.model.<module>.lora_A.weight` `[r, in]`, `….lora_B.weight` `[out, r]` and the scalar
+//! `base_model.model.<module>.alpha`, where `<module>` is the public DiT key, as in `blocks.0.attn.qkv`. Metadata:
 //! those of a patch, with the configuration (JSON) in `dmp.lora`; a file whose configuration disagrees with its tensors is
 //! refused.
 

@@ -9,6 +9,7 @@ mod infer;
 mod lora;
 mod module;
 mod patch;
+mod peft;
 mod public;
 mod schedule;
 pub mod torch;
@@ -22,6 +23,7 @@ pub use infer::{Hints, InferError};
 pub use lora::{LoraFile, load_lora, lora_bytes};
 pub use module::{Mismatch, apply, collect, hash_values};
 pub use patch::{PatchFile, load_patch, patch_bytes};
+pub use peft::{PeftError, from_peft, peft_files};
 pub use public::{PublicError, PublicPatch, PublicSettings, public_bytes};
 
 /// Why a model or a patch could not be read.

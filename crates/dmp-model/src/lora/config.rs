@@ -126,6 +126,13 @@ impl LoraConfig {
         self.depth * of_block.sum::<usize>()
     }
 
+    /// Values of the weights that are changed.
+    pub fn adapted_weights(&self) -> usize {
+        let of_block =
+            (self.targets.iter()).map(|target| self.sizes(*target).iter().product::<usize>());
+        self.depth * of_block.sum::<usize>()
+    }
+
     /// Refuses a LoRA that cannot be built.
     pub fn check(&self) -> Result<(), LoraConfigError> {
         // The most are those of a backbone, and keep every count of parameters within a `usize`.
@@ -226,6 +233,7 @@ mod tests {
         assert_eq!(config.scale(), 1.0);
         config.targets = [Target::Proj].into();
         assert_eq!(config.added_params(), 28 * 4 * 2 * 1152);
+        assert_eq!(config.adapted_weights(), 28 * 1152 * 1152);
     }
 
     #[test]

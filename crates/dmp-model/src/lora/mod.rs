@@ -123,8 +123,11 @@ impl Factors {
     }
 }
 
-/// The key of a parameter path of ours in a file, as PEFT and diffusers name it: `blocks.0.qkv.lora_a` →
-/// `transformer.blocks.0.attn.qkv.lora_A.weight`.
+/// What PEFT puts before the name of a module.
+const PREFIX: &str = "base_model.model";
+
+/// The key of a parameter path of ours in a file, as PEFT names it for the public DiT's modules: `blocks.0.qkv.lora_a` →
+/// `base_model.model.blocks.0.attn.qkv.lora_A.weight`.
 pub fn public_key(path: &str) -> String {
     let path = Target::ALL.iter().fold(path.to_owned(), |path, target| {
         let (ours, theirs) = (target.name(), target.path());
@@ -133,10 +136,10 @@ pub fn public_key(path: &str) -> String {
     let path = path
         .replace("lora_a", "lora_A.weight")
         .replace("lora_b", "lora_B.weight");
-    format!("transformer.{path}")
+    format!("{PREFIX}.{path}")
 }
 
-/// The key of a map's alpha in a file, `transformer.blocks.0.attn.qkv.alpha`.
+/// The key of a map's alpha in a file, `base_model.model.blocks.0.attn.qkv.alpha`. PEFT itself keeps it elsewhere.
 pub fn alpha_key(block: usize, target: Target) -> String {
-    format!("transformer.{}.alpha", target.module(block))
+    format!("{PREFIX}.{}.alpha", target.module(block))
 }

@@ -27,27 +27,21 @@ pub struct BakedSteps {
 pub struct LabelledGate;
 
 impl BakedSteps {
-    /// Asks the gate of `patch`, which looks at the timestep alone, about each of `timesteps`. `conditioning` is theirs, in
-    /// their order and under any labels; `grid` is that of the backbone's tokens.
-    ///
-    /// # Errors
-    /// When the gate looks at labels.
+    /// Asks the gate of `patch` about each of `timesteps`. `conditioning` is theirs, in their order and under the label that
+    /// counts; `grid` is that of the backbone's tokens.
     pub fn new(
         patch: &Patch,
         timesteps: Vec<usize>,
         conditioning: &Conditioning,
         grid: [usize; 2],
-    ) -> Result<Self, LabelledGate> {
+    ) -> Self {
         let config = patch.config();
-        if config.sees_labels() {
-            return Err(LabelledGate);
-        }
-        Ok(Self {
+        Self {
             timesteps,
             blocks: patch.contributions(conditioning),
             extra: config.prepended(),
             grid: config.grid.unwrap_or(grid),
-        })
+        }
     }
 }
 

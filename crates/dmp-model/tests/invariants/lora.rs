@@ -215,10 +215,19 @@ fn a_file_has_the_names_other_tools_read_and_comes_back_whole() {
     let numbers: usize = file.tensors.values().map(|t| t.values.len()).sum();
     assert_eq!(numbers, lora.config().added_params() + 4);
     for (name, shape) in [
-        ("transformer.blocks.1.attn.qkv.lora_A.weight", vec![3, 16]),
-        ("transformer.blocks.1.attn.qkv.lora_B.weight", vec![48, 3]),
-        ("transformer.blocks.0.mlp.fc1.lora_B.weight", vec![64, 3]),
-        ("transformer.blocks.0.mlp.fc1.alpha", vec![]),
+        (
+            "base_model.model.blocks.1.attn.qkv.lora_A.weight",
+            vec![3, 16],
+        ),
+        (
+            "base_model.model.blocks.1.attn.qkv.lora_B.weight",
+            vec![48, 3],
+        ),
+        (
+            "base_model.model.blocks.0.mlp.fc1.lora_B.weight",
+            vec![64, 3],
+        ),
+        ("base_model.model.blocks.0.mlp.fc1.alpha", vec![]),
     ] {
         assert_eq!(file.tensors[name].shape, shape, "{name}");
     }
@@ -237,8 +246,8 @@ fn what_is_wrong_with_a_file_is_named() {
     let lora = random(5, 3, &Target::ALL, &device);
     let whole = TensorFile::from_bytes(&lora_bytes(&lora, &metadata()).unwrap()).unwrap();
     let (factor, alpha) = (
-        "transformer.blocks.0.mlp.fc2.lora_A.weight",
-        "transformer.blocks.1.attn.proj.alpha",
+        "base_model.model.blocks.0.mlp.fc2.lora_A.weight",
+        "base_model.model.blocks.1.attn.proj.alpha",
     );
     type Change = fn(&mut TensorFile, &str);
     let changes: [(Change, &str, &str); 7] = [

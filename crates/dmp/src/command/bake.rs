@@ -65,7 +65,10 @@ pub fn bake(args: &BakeArgs, device: &Device) -> Result<()> {
         .respaced(&args.sampling_steps)
         .context("--sampling-steps")?;
     let patched = Patched::new(backbone.model, file.patch)?;
-    let steps = patched.bake(diffusion.timestep_map()).with_context(shown)?;
+    let labels = patched.backbone().config().label_rows();
+    let steps = patched
+        .bake(diffusion.timestep_map(), labels)
+        .with_context(shown)?;
     let stored = match args.half {
         true => StoredType::F16,
         false => StoredType::F32,

@@ -1,4 +1,6 @@
-//! `dmp convert`: patches between this program's files and the public code's checkpoints.
+//! `dmp convert`: patches between this program's files and the public code's checkpoints, LoRAs between them and PEFT's.
+
+mod peft;
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +11,7 @@ use clap::{Args, ValueEnum};
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::checkpoint::torch::TorchFile;
 use dmp_model::checkpoint::{
-    PatchMetadata, PublicPatch, PublicSettings, collect, patch_bytes, public_bytes,
+    BackboneFile, PatchMetadata, PublicPatch, PublicSettings, collect, patch_bytes, public_bytes,
 };
 use dmp_model::denoiser::Backbone;
 use dmp_model::dit::public_key;
@@ -25,19 +27,23 @@ enum PositionName {
     Prepend,
 }
 
-/// Turn a checkpoint of the method's public PyTorch code into a patch, or a patch into such a checkpoint
+/// Turn a checkpoint of the method's public PyTorch code into a patch, or a patch into such a checkpoint; a LoRA of PEFT's
+/// into one of this program's, or back
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  dmp convert 0050000.pt --model dit-l-2.pt --out patch.safetensors\n  \
-                  dmp convert runs/patch --model dit-l-2.pt --out 0000001.pt"
+                  dmp convert runs/patch --model dit-l-2.pt --out 0000001.pt\n  \
+                  dmp convert runs/lora --model dit-l-2.pt --out adapter/adapter_model.safetensors"
 )]
 pub struct ConvertArgs {
-    /// A checkpoint of the public code (.pt), or a patch: its file or its run directory
+    /// A checkpoint of the public code (.pt), a patch or a LoRA: its file or its run directory; or the folder of a LoRA that
+    /// PEFT saved
     input: PathBuf,
     /// Its backbone: 'demo', a .safetensors or .pt file, a run directory, or a folder that diffusers wrote
     #[arg(long, default_value = "demo")]
     model: String,
-    /// File to write: .safetensors for a patch, .pt for a checkpoint of the public code
+    /// File to write: .safetensors for a patch or a LoRA, .pt for a checkpoint of the public code,
+    /// adapter_model.safetensors (and adapter_config.json beside it) for PEFT
     #[arg(long)]
     out: PathBuf,
     /// Where a checkpoint's prompts go [default: what it says, or add if there is one prompt a token]
@@ -55,9 +61,14 @@ pub struct ConvertArgs {
 pub fn convert(args: &ConvertArgs, device: &Device) -> Result<()> {
     check_target(&args.out)?;
     let ending = args.out.extension().and_then(|ending| ending.to_str());
-    let bytes = match ending {
-        Some("safetensors") => to_patch(args, device)?,
-        Some("pt") => to_public(args, device)?,
+    if peft::is_target(&args.out) {
+        peft::write(args, device)?;
+        return Ok(say(args.out.display())?);
+    }
+    let bytes = match (ending, peft::folder(&args.input)) {
+        (Some("safetensors"), Some(folder)) => peft::from(&folder, args, device)?,
+        (Some("safetensors"), None) => to_patch(args, device)?,
+        (Some("pt"), _) => to_public(args, device)?,
         _ => bail!(
             "--out {}: a patch is a .safetensors and a checkpoint of the public code a .pt; give a name that ends so",
             args.out.display()
@@ -98,11 +109,7 @@ fn to_patch(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
         top_k: args.top_k.or(file.settings.top_k),
         schedule: args.schedule.or(file.settings.schedule),
     };
-    let schedule = settings.schedule.or(backbone.schedule).with_context(|| {
-        format!(
-            "{shown}: does not say its noise schedule; give --schedule linear or squaredcos_cap_v2"
-        )
-    })?;
+    let metadata = metadata("DMP patch", args, &backbone, settings.schedule)?;
     let patch = file
         .patch(backbone.model.num_tokens(), settings, device)
         .with_context(|| shown.to_string())?;
@@ -110,18 +117,35 @@ fn to_patch(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
     patch
         .config()
         .validate(config.num_tokens(), config.hidden_size, config.depth)?;
-    let metadata = PatchMetadata {
-        base_sha256: backbone.fingerprint,
-        schedule,
-        architecture: "dit".to_owned(),
-        title: format!("DMP patch of {}", args.model),
-        resolution: format!("{0}x{0}", config.input_size),
-        date: crate::today(),
-    };
     Ok(patch_bytes(&patch, &metadata)?)
 }
 
-fn to_public(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
+/// What the file is to say of itself; `said` is the schedule that the input names.
+fn metadata(
+    kind: &str,
+    args: &ConvertArgs,
+    backbone: &BackboneFile,
+    said: Option<BetaSchedule>,
+) -> Result<PatchMetadata> {
+    let schedule = args.schedule.or(said).or(backbone.schedule);
+    let schedule = schedule.with_context(|| {
+        format!(
+            "{}: does not say its noise schedule; give --schedule linear or squaredcos_cap_v2",
+            args.input.display()
+        )
+    })?;
+    Ok(PatchMetadata {
+        base_sha256: backbone.fingerprint.clone(),
+        schedule,
+        architecture: "dit".to_owned(),
+        title: format!("{kind} of {}", args.model),
+        resolution: format!("{0}x{0}", backbone.model.config().input_size),
+        date: crate::today(),
+    })
+}
+
+/// Refuses what is said of an input that says it itself.
+fn refuse_settings(args: &ConvertArgs) -> Result<()> {
     let flag = flags::first_given(&[
         ("--position", args.position.is_some()),
         ("--top-k", args.top_k.is_some()),
@@ -130,6 +154,11 @@ fn to_public(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
     if let Some(flag) = flag {
         bail!("{flag} is for a checkpoint that does not say it; a patch does, so leave it out");
     }
+    Ok(())
+}
+
+fn to_public(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
+    refuse_settings(args)?;
     let shown = || format!("patch {}", args.input.display());
     let file = match open_addition(&args.input, device)? {
         Addition::Patch(file) => file,

@@ -60,10 +60,14 @@ pub struct LossArgs {
 
 /// Runs the command.
 pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
-    let open = |patch| Model::open(&args.model, patch, args.schedule, args.dtype, device);
-    let base = open(None)?;
-    let patched = args.patch.as_deref().map(|patch| open(Some(patch)));
-    let patched = patched.transpose()?;
+    let open = |patch, schedule| Model::open(&args.model, patch, schedule, args.dtype, device);
+    let patched = args.patch.as_deref();
+    let patched = patched
+        .map(|patch| open(Some(patch), args.schedule))
+        .transpose()?;
+    // Where the backbone does not say its schedule, the patch does, and both are noised alike.
+    let said = patched.as_ref().map(|patched| patched.schedule);
+    let base = open(None, args.schedule.or(said))?;
     if let Some(patched) = &patched {
         // Losses are taken at every timestep.
         let all: Vec<usize> = (0..DIFFUSION_STEPS).collect();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use crate::output::{say, write_atomic};
+use crate::output::{check_target_of, say, write_atomic};
 use crate::report::chart::{COLOURS, LineChart};
 use crate::report::stack;
 use crate::report::table::{Column, Table};
@@ -49,6 +49,7 @@ struct Summary {
 /// Runs the command.
 pub fn report(args: &ReportArgs) -> Result<()> {
     if let Some(path) = &args.plot {
+        check_target_of("--plot", path, "svg")?;
         ensure!(
             args.runs.len() <= COLOURS.len(),
             "--plot {}: has colours for {} runs; give fewer",
@@ -98,7 +99,16 @@ impl Summary {
     fn of(name: &str, lines: &[Line]) -> Self {
         let (first, last) = (&lines[0], &lines[lines.len() - 1]);
         let loss = lines.iter().map(|line| line.mean.loss);
-        let rate = lines.iter().map(|line| line.images_per_second).sum::<f64>();
+        // Each line's images took their own time.
+        let ends = lines.iter().map(|line| line.images);
+        let starts = std::iter::once(0).chain(ends.clone());
+        let images: Vec<f64> = (ends.zip(starts))
+            .map(|(end, start)| end.saturating_sub(start) as f64)
+            .collect();
+        let took = images.iter().zip(lines);
+        let seconds: f64 = took
+            .map(|(images, line)| images / line.images_per_second)
+            .sum();
         Self {
             run: name.to_owned(),
             steps: last.step,
@@ -107,7 +117,7 @@ impl Summary {
             largest_loss: loss.fold(f64::NEG_INFINITY, f64::max),
             first_entropy: first.mean.gate_entropy,
             last_entropy: last.mean.gate_entropy,
-            images_per_second: rate / lines.len() as f64,
+            images_per_second: images.iter().sum::<f64>() / seconds,
         }
     }
 }
@@ -188,6 +198,18 @@ fn short_names(runs: &[PathBuf]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_of_all_images_in_all_the_time() {
+        let line = |images, images_per_second| Line {
+            step: images,
+            images,
+            mean: Default::default(),
+            images_per_second,
+        };
+        let summary = Summary::of("a", &[line(40, 10.0), line(80, 40.0)]);
+        assert!((summary.images_per_second - 80.0 / 5.0).abs() < 1e-9);
+    }
 
     #[test]
     fn names_lose_what_all_share() {

@@ -217,12 +217,16 @@ fn product_name(setting: &Setting) -> &'static str {
     }
 }
 
-/// `flags` with the model that is trained, which is the embedded one where nothing is said.
+/// `flags` with the model that is trained, which is the embedded one where nothing is said, and the noise schedule that it is
+/// said to have: the bare model must be drawn from with the patches' own.
 fn with_model(flags: &Words, train: &Words) -> Words {
     let model = train.get("model").unwrap_or("demo").to_owned();
     let mut flags = flags.clone();
     // No key is taken, so none is refused.
     let _ = flags.set("model", model, &[]);
+    if let (Some(schedule), None) = (train.get("schedule"), flags.get("schedule")) {
+        let _ = flags.set("schedule", schedule.to_owned(), &[]);
+    }
     flags
 }
 

@@ -19,6 +19,9 @@ use crate::words::Words;
 #[derive(Debug, Default)]
 pub struct Stamps(RefCell<HashMap<PathBuf, String>>);
 
+/// Flags that name files or folders.
+const PLACES: [&str; 5] = ["model", "data", "reference", "inception", "vae"];
+
 impl Stamps {
     /// A stamp for each flag that names a file or folder, and for the embedded model.
     ///
@@ -26,11 +29,12 @@ impl Stamps {
     /// When what is there cannot be looked at.
     pub fn of(&self, flags: &Words) -> Result<BTreeMap<String, String>> {
         let mut stamps = BTreeMap::new();
-        for (flag, value) in flags.iter() {
-            let stamp = if flag == "model" && value == "demo" {
-                Some(embedded())
-            } else {
-                self.path(Path::new(value))?
+        for (flag, value) in flags.iter().filter(|(flag, _)| PLACES.contains(flag)) {
+            let stamp = match (flag, value) {
+                ("model", "demo") => Some(embedded()),
+                // Names of what is embedded, whatever else is called so.
+                ("data", "demo") | ("reference", "held-out" | "validation" | "train") => None,
+                _ => self.path(Path::new(value))?,
             };
             stamps.extend(stamp.map(|stamp| (flag.to_owned(), stamp)));
         }
@@ -135,10 +139,12 @@ mod tests {
 
     #[test]
     fn only_what_exists_has_a_stamp() {
-        let flags = "model = 'demo'\nsteps = 3".parse().unwrap();
+        // The program's own source stands for a folder that is called as a value is.
+        let flags = "model = 'demo'\nsteps = 3\nmethod = 'src'\ndata = 'demo'\nvae = 'src'";
+        let flags = flags.parse().unwrap();
         let stamps = Stamps::default()
             .of(&Words::of(&flags, &[]).unwrap())
             .unwrap();
-        assert_eq!(stamps.keys().collect::<Vec<_>>(), ["model"]);
+        assert_eq!(stamps.keys().collect::<Vec<_>>(), ["model", "vae"]);
     }
 }

@@ -126,6 +126,7 @@ impl LoopArgs {
             added,
             trained,
             weights_learn: false,
+            joined: 0,
             batch: self.batch,
             accumulate: self.accumulate,
             checkpointing: self.checkpointing,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::accumulate::{is_one, one};
 use super::learner::{Learner, optimizer};
 use super::rate::{Decay, RateSchedule};
-use super::{Session, is_default, read};
+use super::{Session, is_default, read_tensors};
 use crate::output::write_atomic;
 use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
 
@@ -180,7 +180,7 @@ fn trainable(model: Dit) -> Dit {
 }
 
 fn open(path: &Path, device: &Device) -> Result<Dit> {
-    let file = TensorFile::from_bytes(&read(path)?).with_context(|| path.display().to_string())?;
+    let file = read_tensors(path)?;
     Ok(load_backbone(file, None, device)
         .with_context(|| path.display().to_string())?
         .model)

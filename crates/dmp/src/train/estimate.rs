@@ -18,6 +18,8 @@ pub struct Work<'a> {
     pub trained: usize,
     /// Whether the backbone's weights get gradients.
     pub weights_learn: bool,
+    /// Weights that a step computes anew, with their gradients.
+    pub joined: usize,
     /// Images a step.
     pub batch: usize,
     /// Pieces they are computed in.
@@ -46,8 +48,8 @@ pub struct Estimate {
 }
 
 impl Work<'_> {
-    /// Bytes of the weights, of what blocks keep for the backward pass, and of each trained parameter's gradient and two
-    /// moments. From below: conditioning and what is made on the way are left out.
+    /// Bytes of the weights, of what blocks keep for the backward pass, of each trained parameter's gradient and two moments,
+    /// and of weights that are joined and their gradients. From below: conditioning and what is made on the way are left out.
     pub fn memory(&self) -> u128 {
         // What a block keeps of a token, in widths of it; see `Checkpointing`.
         let kept = match self.checkpointing {
@@ -57,7 +59,7 @@ impl Work<'_> {
         };
         let images = self.batch.div_ceil(self.accumulate) as u128;
         let token = (self.sizes.depth * self.sizes.hidden_size * kept) as u128;
-        let own = self.added as u128 + 3 * self.trained as u128;
+        let own = (self.added + 2 * self.joined) as u128 + 3 * self.trained as u128;
         let activations = images.saturating_mul(self.tokens() as u128 * token);
         activations.saturating_add(own).saturating_mul(4)
     }
@@ -126,6 +128,7 @@ mod tests {
             added: patch.added_params(),
             trained: patch.trained_params(),
             weights_learn: false,
+            joined: 0,
             batch: 128,
             accumulate: 1,
             checkpointing: CheckpointingName::None,
@@ -148,6 +151,11 @@ mod tests {
             ..work
         };
         assert_eq!(whole.estimate().step_flops, 3 * linear + 3 * attention);
+        let joined = Work {
+            joined: 1000,
+            ..work
+        };
+        assert_eq!(joined.memory() - work.memory(), 8 * 1000);
         // Computing blocks anew keeps a tenth of the activations.
         let block = Work {
             checkpointing: CheckpointingName::Block,

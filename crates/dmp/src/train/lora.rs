@@ -20,7 +20,7 @@ pub use settings::LoraSettings;
 
 use super::learner::{Learner, optimizer};
 use super::rate::RateSchedule;
-use super::{Session, frozen, read};
+use super::{Session, frozen, read_tensors};
 use crate::output::write_atomic;
 use crate::run::{HostBatch, StepRecord, Trainee, Workers};
 
@@ -116,8 +116,7 @@ impl LoraTrainee {
 /// A file of a checkpoint, of the backbone that `metadata` name.
 fn open(path: &Path, metadata: &PatchMetadata, device: &Device) -> Result<LoraFile> {
     let shown = || path.display().to_string();
-    let file = TensorFile::from_bytes(&read(path)?).with_context(shown)?;
-    let file = load_lora(file, device).with_context(shown)?;
+    let file = load_lora(read_tensors(path)?, device).with_context(shown)?;
     file.metadata
         .check_backbone(&metadata.base_sha256)
         .with_context(shown)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use dmp_model::checkpoint::TensorFile;
 
 mod accumulate;
 mod args;
@@ -34,10 +35,18 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// A file of a checkpoint.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| {
-        format!(
-            "{}: cannot be read; delete this checkpoint to go on from the one before",
-            path.display()
-        )
-    })
+    std::fs::read(path).with_context(|| unusable(path))
+}
+
+/// The tensors in a file of a checkpoint.
+fn read_tensors(path: &Path) -> Result<TensorFile> {
+    // What the reader says of damaged files is to copy them again, and there is no other copy.
+    TensorFile::from_bytes(&read(path)?).map_err(|_| anyhow::anyhow!(unusable(path)))
+}
+
+fn unusable(path: &Path) -> String {
+    format!(
+        "{}: cannot be read; delete this checkpoint to go on from the one before",
+        path.display()
+    )
 }

@@ -20,7 +20,7 @@ pub use settings::PatchSettings;
 use super::accumulate::over_pieces;
 use super::rate::RateSchedule;
 use super::record::{gate_record, record};
-use super::{Session, frozen, read};
+use super::{Session, frozen, read, read_tensors};
 use crate::output::write_atomic;
 use crate::run::{HostBatch, StepRecord, Trainee, Workers};
 
@@ -52,10 +52,11 @@ impl PatchTrainee {
         let mut metadata =
             frozen::metadata("DMP patch", &settings.model, &backbone, settings.schedule);
         // A new patch goes through bytes too, so that parameters have the identities they have when resumed.
-        let (bytes, optimizer) = match from {
+        let (file, optimizer) = match from {
             None => {
                 let patch = Patch::init(&settings.patch, settings.seed, &device);
-                (patch_bytes(&patch, &metadata)?, PatchOptimizer::default())
+                let bytes = patch_bytes(&patch, &metadata)?;
+                (TensorFile::from_bytes(&bytes)?, PatchOptimizer::default())
             }
             Some((_, folder)) => {
                 let state = [
@@ -63,7 +64,7 @@ impl PatchTrainee {
                     read(&folder.join("gate.bin"))?,
                 ];
                 (
-                    read(&folder.join("patch.safetensors"))?,
+                    read_tensors(&folder.join("patch.safetensors"))?,
                     PatchOptimizer::from_state(state)
                         .with_context(|| folder.display().to_string())?,
                 )
@@ -73,7 +74,6 @@ impl PatchTrainee {
             Some((_, folder)) => folder.display().to_string(),
             None => "new patch".to_owned(),
         };
-        let file = TensorFile::from_bytes(&bytes).with_context(shown)?;
         let file = load_patch(file, &device).with_context(shown)?;
         file.metadata
             .check_backbone(&metadata.base_sha256)
@@ -85,8 +85,7 @@ impl PatchTrainee {
             _ if settings.ema_decay == 0.0 => None,
             None => Some(Ema::new(patch.clone(), settings.ema_decay, 0)),
             Some((done, folder)) => {
-                let bytes = read(&folder.join("average.safetensors"))?;
-                let file = TensorFile::from_bytes(&bytes).with_context(shown)?;
+                let file = read_tensors(&folder.join("average.safetensors"))?;
                 let average = load_patch(file, &device).with_context(shown)?.patch;
                 Some(Ema::new(average, settings.ema_decay, done))
             }

@@ -66,7 +66,7 @@ fn flags_that_mean_nothing_to_a_form_are_refused() {
         ("--position prepend --prompt-grid 2", "--prompt-grid"),
         ("--gate uniform --temperature 2", "--temperature"),
         ("--method full --prompt-rank 2", "--prompt-rank"),
-        ("--prompt-rank 17", "width 16"),
+        ("--prompt-rank 8", "--prompt-rank"),
         ("--prompt-grid 3 --prompts 4", "'add'"),
     ] {
         let error = refused(&bench.train_line("x", flags));

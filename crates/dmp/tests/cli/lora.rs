@@ -100,6 +100,44 @@ fn a_new_lora_draws_what_the_backbone_draws() {
 }
 
 #[test]
+fn a_lora_goes_to_peft_and_back() {
+    let bench = Bench::new();
+    bench.train("lora", "--method lora --steps 2 --rank 3 --alpha 5");
+    let (model, lora) = (bench.str("base"), bench.str("lora"));
+    fs::create_dir(bench.path("peft")).unwrap();
+    let (tensors, back) = (
+        bench.str("peft/adapter_model.safetensors"),
+        bench.str("back.safetensors"),
+    );
+    ok(&format!("convert {lora} --model {model} --out {tensors}"));
+    let config: Value = serde_json::from_slice(&bench.bytes("peft/adapter_config.json")).unwrap();
+    assert_eq!(
+        (&config["r"], &config["lora_alpha"]),
+        (&3.into(), &5.0.into())
+    );
+    for input in [bench.str("peft"), tensors.clone()] {
+        ok(&format!("convert {input} --model {model} --out {back}"));
+        let file = |path: &str| TensorFile::from_bytes(&fs::read(path).unwrap()).unwrap();
+        let whole = file(&format!("{lora}/lora.safetensors"));
+        assert_eq!(file(&back).tensors, whole.tensors);
+    }
+    let error = refused(&format!(
+        "convert {} --model demo --out {back}",
+        bench.str("peft")
+    ));
+    assert!(
+        error.contains("peft") && error.contains("missing"),
+        "{error}"
+    );
+    bench.train("patch", "--steps 1");
+    let error = refused(&format!(
+        "convert {} --model {model} --out {tensors}",
+        bench.str("patch")
+    ));
+    assert!(error.contains("PEFT knows LoRAs alone"), "{error}");
+}
+
+#[test]
 fn what_a_lora_is_not_is_refused() {
     let bench = Bench::new();
     let trained = dmp(&bench.train_line("lora", "--method lora --rank 1 --steps 1"));
@@ -136,7 +174,7 @@ fn what_a_lora_is_not_is_refused() {
 
     let path = bench.path("lora/lora.safetensors");
     let mut file = TensorFile::from_bytes(&fs::read(&path).unwrap()).unwrap();
-    let name = "transformer.blocks.1.mlp.fc1.lora_B.weight";
+    let name = "base_model.model.blocks.1.mlp.fc1.lora_B.weight";
     file.tensors.get_mut(name).unwrap().shape.reverse();
     fs::write(&path, file.to_bytes(StoredType::F32).unwrap()).unwrap();
     says(

@@ -1,5 +1,6 @@
 //! The loss by noise level: a patch of zeros changes nothing, and a difference is known better than either side.
 
+use dmp_model::checkpoint::{StoredType, TensorFile};
 use serde_json::Value;
 
 use crate::harness::{Bench, ok, refused};
@@ -39,6 +40,28 @@ fn a_patch_is_compared_on_the_same_images_and_noise() {
     assert!(
         table.contains("0 to 332") && table.contains("0 to 999"),
         "{table}"
+    );
+}
+
+/// A backbone that does not say its noise schedule is measured with the patch's.
+#[test]
+fn both_are_noised_by_the_schedule_that_the_patch_says() {
+    let bench = Bench::new();
+    let path = bench.path("base/backbone.safetensors");
+    let mut file = TensorFile::from_bytes(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(file.metadata.remove("dmp.schedule").is_some());
+    std::fs::write(&path, file.to_bytes(StoredType::F32).unwrap()).unwrap();
+    bench.train("patch", "--steps 1 --schedule squaredcos_cap_v2");
+    let line = format!(
+        "--model {} --count 20 --patch {}",
+        bench.str("base"),
+        bench.str("patch")
+    );
+    let said = profile(&line);
+    assert_eq!(said["schedule"], "squaredcos_cap_v2");
+    assert_eq!(
+        profile(&format!("{line} --schedule squaredcos_cap_v2")),
+        said
     );
 }
 

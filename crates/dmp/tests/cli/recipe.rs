@@ -71,6 +71,7 @@ fn flags_of_a_file_are_those_of_the_command_line_which_wins() {
         ("seeds = [1]\n[train]\n", "run 'dmp sweep"),
         ("[trian]\n", "'trian' is not known here"),
         ("steps = 3", "'steps' is not known here"),
+        ("seeds = [1]\n[eval]\ncount = 4\n", "run 'dmp sweep"),
         ("[train", "is no TOML"),
         (
             "[train]\nsteps = 'many'",

@@ -270,6 +270,8 @@ fn runs_are_compared() {
     let runs = ["base", "runs/zero/seed", "runs/random/seed"].map(|run| bench.str(run));
     let report = format!("report {} {}", runs[1], runs[2]);
     let svg = bench.str("curves.svg");
+    let error = refused(&format!("{report} --plot {}", bench.str("curves.csv")));
+    assert!(error.contains("a .svg"), "{error}");
     let table = ok(&format!("{report} --plot {svg}"));
     assert!(table.contains("zero") && !table.contains("seed"), "{table}");
     let svg = fs::read_to_string(svg).unwrap();

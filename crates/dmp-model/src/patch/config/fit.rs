@@ -1,6 +1,14 @@
 //! Whether a patch fits a backbone.
 
+use std::ops::RangeInclusive;
+
 use super::{GateKind, PatchConfig, Position};
+
+/// A gate's hidden values are at most so many.
+const WIDEST_GATE: usize = 1 << 16;
+
+/// Below, quotients of logits are beyond f32; above, all masks are alike.
+const TEMPERATURES: RangeInclusive<f64> = 1e-6..=1e6;
 
 impl PatchConfig {
     /// Refuses a patch that does not fit a backbone of these sizes. Prompts on a grid of their own fit any number of tokens.
@@ -17,8 +25,13 @@ impl PatchConfig {
                 backbone: hidden_size,
             });
         }
-        if self.hidden_size > 1 << 16 || self.depth > 1 << 12 || self.gate_hidden > 1 << 16 {
+        if self.hidden_size > 1 << 16 || self.depth > 1 << 12 {
             return Err(Error::Large);
+        }
+        if self.gate_hidden > WIDEST_GATE {
+            return Err(Error::WideGate {
+                width: self.gate_hidden,
+            });
         }
         if self.depth == 0 || self.depth > depth {
             return Err(Error::Depth {
@@ -40,16 +53,19 @@ impl PatchConfig {
                 prompts: self.num_prompts,
             });
         }
-        if self.prompt_rank > self.hidden_size {
+        // r·(N·T + D) values must be fewer than N·T·D.
+        let vectors = self.num_prompts * self.prompt_tokens;
+        let most = (vectors * self.hidden_size - 1) / (vectors + self.hidden_size);
+        if self.prompt_rank > most {
             return Err(Error::Rank {
                 rank: self.prompt_rank,
-                width: self.hidden_size,
+                most,
             });
         }
         if self.gate.has_hidden() != (self.gate_hidden > 0) {
             return Err(Error::Hidden { gate: self.gate });
         }
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+        if !(TEMPERATURES.contains(&self.temperature)) {
             return Err(Error::Temperature {
                 temperature: self.temperature,
             });
@@ -139,14 +155,20 @@ pub enum PatchConfigError {
         /// Tokens of the grid.
         grid: usize,
     },
-    /// A rank above the width of tokens saves nothing.
+    /// A rank that saves nothing.
     #[error(
-        "prompts of rank {rank} are no smaller than whole ones of width {width}; give a rank below {width}"
+        "prompts of rank {rank} (--prompt-rank) are no smaller than whole ones; give a rank of at most {most}, or none"
     )]
     Rank {
         /// Of the prompts.
         rank: usize,
-        /// Of tokens.
+        /// The largest that saves something.
+        most: usize,
+    },
+    /// A gate wider than any use has.
+    #[error("a gate of width {width} (--gate-hidden) is too wide; give at most {WIDEST_GATE}")]
+    WideGate {
+        /// Its width.
         width: usize,
     },
     /// A gate without the width it needs, or with one it does not have.
@@ -158,7 +180,11 @@ pub enum PatchConfigError {
         gate: GateKind,
     },
     /// A temperature that makes no softmax.
-    #[error("a temperature of {temperature} makes no mask; give a number above 0")]
+    #[error(
+        "a temperature of {temperature} (--temperature) makes no mask; give a number from {least} to {most}",
+        least = TEMPERATURES.start(),
+        most = TEMPERATURES.end()
+    )]
     Temperature {
         /// The temperature.
         temperature: f64,
@@ -270,7 +296,8 @@ mod tests {
                 ..good.clone()
             },
             PatchConfig {
-                prompt_rank: 65,
+                // 12·(16 + 64) = 960, and 16·64 = 1024.
+                prompt_rank: 13,
                 ..good.clone()
             },
             PatchConfig {
@@ -283,6 +310,10 @@ mod tests {
             },
             PatchConfig {
                 grid: Some([4, 3]),
+                ..good.clone()
+            },
+            PatchConfig {
+                temperature: 1e-40,
                 ..good.clone()
             },
             PatchConfig {
@@ -303,6 +334,10 @@ mod tests {
                 position: Position::Both,
                 grid: Some([4, 4]),
                 num_prompts: 20,
+                ..good.clone()
+            },
+            PatchConfig {
+                prompt_rank: 12,
                 ..good.clone()
             },
             // On a coarser grid.

@@ -13,7 +13,7 @@ use crate::compute::Dtype;
 use crate::flags::{self, first_given};
 use crate::models::schedule_of;
 use crate::run::Interrupt;
-use crate::train::{LoraSettings, train_lora};
+use crate::train::{LoraSettings, Work, train_lora};
 
 /// What a LoRA is. Each is an option, so that one given to another method can be refused by name.
 #[derive(Debug, Args)]
@@ -87,7 +87,12 @@ pub(super) fn lora(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     );
     let work = |sizes, config: &LoraConfig| {
         let added = config.added_params();
-        args.training.work(sizes, added, added)
+        Work {
+            // The gradient of a factor is one of the weight that it changes.
+            weights_learn: true,
+            joined: config.adapted_weights(),
+            ..args.training.work(sizes, added, added)
+        }
     };
     if let Some(sizes) = args.stand_in() {
         let config = args.lora.config(&sizes);

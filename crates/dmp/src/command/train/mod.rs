@@ -131,7 +131,7 @@ impl TrainArgs {
         }
     }
 
-    fn patch_settings(&self, patch: PatchConfig, subject: Subject) -> PatchSettings {
+    fn patch_settings(&self, patch: PatchConfig, tokens: usize, subject: Subject) -> PatchSettings {
         PatchSettings {
             model: self.model.clone(),
             model_sha256: subject.model_sha256,
@@ -140,7 +140,7 @@ impl TrainArgs {
             seed: self.training.seed,
             steps: self.steps,
             batch: self.training.batch,
-            prompt_rate: self.patch.prompt_rate(),
+            prompt_rate: self.patch.prompt_rate(&patch, tokens),
             gate_rate: self.patch.gate_rate(),
             gate_after: self.patch.gate.after(),
             warmup: self.warmup,
@@ -234,7 +234,8 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     if let Some(sizes) = args.stand_in() {
         let config = args.patch.config(args.method, &sizes);
         config.validate(sizes.num_tokens(), sizes.hidden_size, sizes.depth)?;
-        let settings = args.patch_settings(config, Subject::unknown(args.schedule));
+        let settings =
+            args.patch_settings(config, sizes.num_tokens(), Subject::unknown(args.schedule));
         return Err(args.told(&settings, &work(&sizes, &settings.patch))?);
     }
     let backbone = args.backbone(&device.clone().autodiff())?;
@@ -244,7 +245,8 @@ fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     config.validate(sizes.num_tokens(), sizes.hidden_size, sizes.depth)?;
     args.training.ensure_memory(&work(sizes, &config), device)?;
     let data = args.training.open_data(Some(shape(sizes)))?;
-    let settings = args.patch_settings(config, Subject::of(&backbone, &data, schedule));
+    let subject = Subject::of(&backbone, &data, schedule);
+    let settings = args.patch_settings(config, sizes.num_tokens(), subject);
     let directory = args.directory(&settings)?;
     report_size("patch", settings.patch.added_params(), sizes, &data);
     args.training

@@ -34,8 +34,8 @@ enum InitName {
 /// What a patch is and how it learns.
 #[derive(Debug, Args)]
 pub(super) struct PatchArgs {
-    /// AdamW's learning rate for prompts; the paper has 1e-4 over 50 000 steps [default: 0.1; 0.005 with
-    /// --position mix]
+    /// AdamW's learning rate for prompts; the paper has 1e-4 over 50 000 steps [default: 0.1 for a prompt a token, and
+    /// for others what moves tokens as fast: 0.1 x prompts / tokens, 0.1 / tokens without a gate; 0.005 with --position mix]
     #[arg(long, value_parser = flags::non_negative)]
     prompt_rate: Option<f64>,
     /// Where prompts go [default: add]
@@ -71,9 +71,19 @@ impl PatchArgs {
         self.position == Some(PositionName::Mix)
     }
 
-    pub(super) fn prompt_rate(&self) -> f64 {
-        self.prompt_rate
-            .unwrap_or(if self.mixes() { 0.005 } else { 0.1 })
+    /// The rate asked for; else one that moves `tokens` tokens as fast whatever the mask of `patch` makes of a prompt.
+    pub(super) fn prompt_rate(&self, patch: &PatchConfig, tokens: usize) -> f64 {
+        // A gate shares one among all prompts.
+        let shared = match patch.gate {
+            GateKind::None => 1,
+            _ => patch.num_prompts,
+        };
+        let default = match patch.position {
+            Position::Mix => 0.005,
+            _ if shared == tokens => 0.1,
+            _ => 0.1 * shared as f64 / tokens as f64,
+        };
+        self.prompt_rate.unwrap_or(default)
     }
 
     pub(super) fn dtype(&self) -> Dtype {
@@ -179,17 +189,29 @@ impl PatchArgs {
 #[cfg(test)]
 mod tests {
     use clap::{Args as _, FromArgMatches as _};
+    use dmp_model::dit::Preset;
 
     use super::*;
 
     #[test]
-    fn a_mixture_has_rates_of_its_own() {
+    fn rates_suit_what_a_mask_leaves_of_a_prompt() {
         let rates = |words: &[&str]| {
             let command = PatchArgs::augment_args(clap::Command::new("train").no_binary_name(true));
             let args = PatchArgs::from_arg_matches(&command.get_matches_from(words)).unwrap();
-            (args.prompt_rate(), args.gate_rate())
+            let sizes = "dit-b-2".parse::<Preset>().unwrap().config(32, 1);
+            let config = args.config(MethodName::Dmp, &sizes);
+            let ungated = args.config(MethodName::PromptTuning, &sizes);
+            assert!(
+                args.prompt_rate.is_some()
+                    || args.mixes()
+                    || args.prompt_rate(&ungated, 256) == 0.1 / 256.0
+            );
+            (args.prompt_rate(&config, 256), args.gate_rate())
         };
         assert_eq!(rates(&[]), (0.1, 1e-3));
+        let before = ["--position", "prepend", "--prompts", "64"];
+        assert_eq!(rates(&before), (0.025, 1e-3));
+        assert_eq!(rates(&["--prompt-grid", "8x8"]), (0.025, 1e-3));
         assert_eq!(rates(&["--position", "mix"]), (0.005, 1e-4));
         let asked = [
             "--position",

@@ -36,6 +36,22 @@ fn every_setting_is_trained_and_measured_a_seed_after_the_other() {
 }
 
 #[test]
+fn what_is_measured_has_the_schedule_it_was_trained_with() {
+    let text = RECIPE.replace("[eval]", "schedule = 'squaredcos_cap_v2'\n[eval]");
+    let cosine = plan(&text, &[]);
+    for step in cosine.steps() {
+        let line = shell(&cosine.words(step));
+        assert_eq!(
+            line.matches("--schedule squaredcos_cap_v2").count(),
+            1,
+            "{line}"
+        );
+    }
+    let base = cosine.steps()[0];
+    assert_ne!(cosine.folder(base), plan(RECIPE, &[]).folder(base));
+}
+
+#[test]
 fn other_flags_have_another_folder_and_another_name_the_same() {
     let first = plan(RECIPE, &[]);
     let step = first.steps()[3];

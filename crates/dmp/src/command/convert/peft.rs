@@ -1,0 +1,67 @@
+//! LoRAs from and to the two files that PEFT keeps one in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use dmp_model::checkpoint::{TensorFile, from_peft, lora_bytes, peft_files};
+
+use super::{ConvertArgs, metadata, refuse_settings};
+use crate::models::{Addition, open_addition, open_backbone};
+use crate::output::write_atomic;
+
+const TENSORS: &str = "adapter_model.safetensors";
+const CONFIG: &str = "adapter_config.json";
+
+/// The folder of a LoRA of PEFT's, if `input` is one or the file of tensors in one.
+pub(super) fn folder(input: &Path) -> Option<PathBuf> {
+    let folder = match input.file_name() {
+        Some(name) if name == TENSORS => input.parent()?.to_owned(),
+        _ => input.to_owned(),
+    };
+    folder.join(CONFIG).is_file().then_some(folder)
+}
+
+/// Whether what is to be written is PEFT's.
+pub(super) fn is_target(out: &Path) -> bool {
+    out.file_name().is_some_and(|name| name == TENSORS)
+}
+
+/// The file of a LoRA that PEFT wrote.
+pub(super) fn from(folder: &Path, args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
+    let shown = || folder.display().to_string();
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))
+    };
+    let config = String::from_utf8(read(CONFIG)?).with_context(shown)?;
+    let file = TensorFile::from_bytes(&read(TENSORS)?).with_context(shown)?;
+    let backbone = open_backbone(&args.model, device)?;
+    let lora =
+        from_peft(&config, file.tensors, backbone.model.config(), device).with_context(shown)?;
+    eprintln!(
+        "note: PEFT's files do not say which backbone they are of; this one is now of {}",
+        args.model
+    );
+    let metadata = metadata("LoRA", args, &backbone, None)?;
+    Ok(lora_bytes(&lora, &metadata)?)
+}
+
+/// Writes a LoRA of ours as PEFT's two files.
+pub(super) fn write(args: &ConvertArgs, device: &Device) -> Result<()> {
+    refuse_settings(args)?;
+    let file = match open_addition(&args.input, device)? {
+        Addition::Lora(file) => file,
+        _ => bail!(
+            "patch {}: PEFT knows LoRAs alone; give one, or --out another name",
+            args.input.display()
+        ),
+    };
+    let backbone = open_backbone(&args.model, device)?;
+    (file.metadata.check_backbone(&backbone.fingerprint))
+        .with_context(|| format!("patch {}", args.input.display()))?;
+    let (config, tensors) = peft_files(&file.lora)?;
+    write_atomic(&args.out.with_file_name(CONFIG), config.as_bytes())?;
+    Ok(write_atomic(&args.out, &tensors)?)
+}

@@ -3,6 +3,8 @@
 
 #[path = "invariants/lora.rs"]
 mod lora;
+#[path = "invariants/peft.rs"]
+mod peft;
 mod tiny;
 
 use burn::module::Module;

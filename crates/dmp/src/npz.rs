@@ -2,16 +2,23 @@
 
 use std::io::{self, Cursor, Read, Seek};
 
+use anyhow::{Context, Result};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{AutoSerialize, Serialize, WriterBuilder};
+use zip::result::ZipError;
 
 /// Reads the array `name` to its end, where the archive says what its bytes sum up to. Reading the values alone stops before.
+/// An array that is not there is no damage.
 ///
 /// # Errors
-/// When the sum is another, or the array is not there.
-pub fn ensure_whole<R: Read + Seek>(archive: &mut NpzArchive<R>, name: &str) -> io::Result<()> {
-    let mut member = archive.zip_archive().by_name(&format!("{name}.npy"))?;
-    io::copy(&mut member, &mut io::sink())?;
+/// When the sum is another.
+pub fn ensure_whole<R: Read + Seek>(archive: &mut NpzArchive<R>, name: &str) -> Result<()> {
+    let read = match archive.zip_archive().by_name(&format!("{name}.npy")) {
+        Err(ZipError::FileNotFound) => return Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(mut member) => io::copy(&mut member, &mut io::sink()),
+    };
+    read.with_context(|| format!("'{name}' is damaged; copy or write the file again"))?;
     Ok(())
 }
 

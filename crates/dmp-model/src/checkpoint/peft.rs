@@ -40,7 +40,7 @@ pub enum PeftError {
     Config(#[from] serde_json::Error),
     /// A kind that is not computed here.
     #[error("adapter_config.json: {0}; only plain LoRAs of one rank and alpha can be used")]
-    Kind(String),
+    Kind(&'static str),
     /// Nothing of a DiT's blocks is adapted.
     #[error(
         "no tensor is named as base_model.model.blocks.0.attn.qkv.lora_A.weight is; give a LoRA of the public DiT's attn.qkv, attn.proj, mlp.fc1 or mlp.fc2"
@@ -116,7 +116,7 @@ pub fn from_peft(
 
 impl PeftConfig {
     /// Says what is not plain about it.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), &'static str> {
         let bias = self.bias.as_deref().unwrap_or("none");
         let odd = [
             (self.peft_type != "LORA", "peft_type is not LORA"),
@@ -133,7 +133,7 @@ impl PeftConfig {
             ),
         ];
         match odd.into_iter().find(|(is, _)| *is) {
-            Some((_, what)) => Err(what.to_owned()),
+            Some((_, what)) => Err(what),
             None => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ use dmp_model::dit::public_key;
 use dmp_model::patch::Position;
 
 use crate::flags;
-use crate::models::{Addition, open_addition, open_backbone};
+use crate::models::{Addition, open_addition, open_backbone, schedule_of};
 use crate::output::{check_target, say, write_atomic};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,13 +127,14 @@ fn metadata(
     backbone: &BackboneFile,
     said: Option<BetaSchedule>,
 ) -> Result<PatchMetadata> {
-    let schedule = args.schedule.or(said).or(backbone.schedule);
-    let schedule = schedule.with_context(|| {
-        format!(
-            "{}: does not say its noise schedule; give --schedule linear or squaredcos_cap_v2",
-            args.input.display()
-        )
-    })?;
+    let shown = args.input.display();
+    let said = args.schedule.or(said);
+    ensure!(
+        said.or(backbone.schedule).is_some(),
+        "{shown}: does not say its noise schedule; give --schedule linear or squaredcos_cap_v2"
+    );
+    // What the backbone was trained with, where it says so.
+    let schedule = schedule_of(backbone.schedule, said).with_context(|| shown.to_string())?;
     Ok(PatchMetadata {
         base_sha256: backbone.fingerprint.clone(),
         schedule,

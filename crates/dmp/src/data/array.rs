@@ -64,9 +64,7 @@ impl ImageArray {
         let bytes = array
             .into_vec()
             .with_context(|| format!("{shown}: 'arr_0' is cut off or not of bytes (uint8)"))?;
-        ensure_whole(&mut archive, "arr_0").with_context(|| {
-            format!("{shown}: 'arr_0' is damaged; copy or write the file again")
-        })?;
+        ensure_whole(&mut archive, "arr_0").with_context(|| shown.clone())?;
         let labels =
             labels(&mut archive).with_context(|| format!("{shown}: the labels cannot be read"))?;
         if let Some(labels) = &labels {
@@ -95,9 +93,7 @@ impl ImageArray {
 
 fn labels(archive: &mut NpzArchive<File>) -> Result<Option<Vec<u32>>> {
     for name in ["arr_1", "labels"] {
-        if archive.array_names().any(|there| there == name) {
-            ensure_whole(archive, name).with_context(|| format!("'{name}' is damaged"))?;
-        }
+        ensure_whole(archive, name)?;
         if let Some(array) = archive.by_name(name)? {
             let array = match whole_numbers::<i64, _>(array) {
                 Ok(labels) => return labels.map(Some).with_context(|| name),

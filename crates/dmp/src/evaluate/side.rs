@@ -102,11 +102,7 @@ fn statistics(path: &Path) -> Result<Option<Statistics>> {
 }
 
 fn numbers(archive: &mut npyz::npz::NpzArchive<File>, name: &str) -> Result<Vec<f64>> {
-    let there = archive.array_names().any(|there| there == name);
-    if there {
-        ensure_whole(archive, name)
-            .with_context(|| format!("'{name}' is damaged; copy the file again"))?;
-    }
+    ensure_whole(archive, name)?;
     let array = archive
         .by_name(name)?
         .with_context(|| format!("has no array '{name}'"))?;

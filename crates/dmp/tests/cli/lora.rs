@@ -129,6 +129,16 @@ fn a_lora_goes_to_peft_and_back() {
         error.contains("peft") && error.contains("missing"),
         "{error}"
     );
+    for (flag, says) in [
+        ("--top-k 0.5", "--top-k is of a patch"),
+        ("--schedule squaredcos_cap_v2", "was trained with linear"),
+    ] {
+        let peft = bench.str("peft");
+        let error = refused(&format!(
+            "convert {peft} --model {model} --out {back} {flag}"
+        ));
+        assert!(error.contains(says), "{error}");
+    }
     bench.train("patch", "--steps 1");
     let error = refused(&format!(
         "convert {} --model {model} --out {tensors}",

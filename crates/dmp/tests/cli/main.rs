@@ -12,6 +12,7 @@ mod latents;
 mod lora;
 mod loss;
 mod recipe;
+mod records;
 mod refusals;
 mod sweep;
 mod training;

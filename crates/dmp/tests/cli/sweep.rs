@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Bench, dmp, ok, refused, rewind};
 
 /// A recipe for the bench's backbone, in a file of the bench; its sweep is in `sweep/`.
-fn recipe(bench: &Bench, seeds: &str, rest: &str) -> String {
+pub fn recipe(bench: &Bench, seeds: &str, rest: &str) -> String {
     let (model, out) = (bench.str("base"), bench.str("sweep"));
     let text = format!(
         "out = '{out}'\nseeds = {seeds}\n[train]\nmodel = '{model}'\nbatch = 4\nsteps = 4\ncheckpoint-every = 2\nlog-every = 1\n{rest}"
@@ -17,15 +17,15 @@ fn recipe(bench: &Bench, seeds: &str, rest: &str) -> String {
     bench.str("recipe.toml")
 }
 
-const EVAL: &str = "[eval]\ncount = 4\nsampling-steps = '2'\n";
+pub const EVAL: &str = "[eval]\ncount = 4\nsampling-steps = '2'\n";
 
-const LIST: &str = "[[setting]]\nname = 'bare'\nbase = true\n\
+pub const LIST: &str = "[[setting]]\nname = 'bare'\nbase = true\n\
     [[setting]]\nname = 'full'\ntrain = { method = 'full' }\n\
     [[setting]]\nname = 'patch'\ntrain = { prompt-rate = 0.1 }\n";
 
 /// Runs a sweep; gives its table and the steps it took.
 #[track_caller]
-fn sweep(line: &str) -> (String, Vec<String>) {
+pub fn sweep(line: &str) -> (String, Vec<String>) {
     let output = dmp(line);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
@@ -153,70 +153,6 @@ fn a_list_is_done_once_and_what_changes_is_done_again() {
             "prompts, seed 2: eval"
         ]
     );
-}
-
-/// Records of another machine stand for its steps; what was trained there need not be here.
-#[test]
-fn records_made_elsewhere_count_as_done() {
-    let bench = Bench::new();
-    let recipe = recipe(&bench, "[1, 2]", &format!("{EVAL}{LIST}"));
-    let (table, steps) = sweep(&format!("sweep {recipe}"));
-    assert_eq!(steps.len(), 10, "{steps:?}");
-    let kept = bench.path("kept");
-    for setting in fs::read_dir(bench.path("sweep")).unwrap() {
-        let setting = setting.unwrap().path();
-        let Ok(entries) = fs::read_dir(&setting) else {
-            continue;
-        };
-        let to = kept.join(setting.file_name().unwrap());
-        fs::create_dir_all(&to).unwrap();
-        for entry in entries {
-            let entry = entry.unwrap().path();
-            if entry.is_file() {
-                fs::copy(&entry, to.join(entry.file_name().unwrap())).unwrap();
-            }
-        }
-    }
-    fs::remove_dir_all(bench.path("sweep")).unwrap();
-    let line = format!("sweep {recipe} --records {}", kept.display());
-    let (again, steps) = sweep(&line);
-    assert_eq!((again, steps), (table, Vec::new()));
-
-    // A record that is lost is made again, with what it needs, and nothing else.
-    let kept_of = |name: &str| {
-        let names = fs::read_dir(&kept).unwrap();
-        let mut folders = names.map(|entry| entry.unwrap().path());
-        let begins = format!("kept/{name}");
-        folders
-            .find(|path| path.display().to_string().contains(&begins))
-            .unwrap()
-    };
-    fs::remove_file(kept_of("patch").join("seed-2.train.json")).unwrap();
-    let (_, steps) = sweep(&line);
-    assert_eq!(steps, ["patch, seed 2: train", "patch, seed 2: eval"]);
-    // So is one of which nothing was measured there.
-    fs::remove_dir_all(bench.path("sweep")).unwrap();
-    let entries = fs::read_dir(kept_of("full")).unwrap();
-    let mut records = entries.map(|entry| entry.unwrap().path());
-    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-    let eval = records.find(|path| name(path).starts_with("seed-1.eval"));
-    fs::remove_file(eval.unwrap()).unwrap();
-    let (_, steps) = sweep(&line);
-    assert_eq!(
-        steps,
-        [
-            "full, seed 1: train",
-            "full, seed 1: eval",
-            "patch, seed 2: train",
-            "patch, seed 2: eval"
-        ]
-    );
-    let error = refused(&format!("sweep {recipe} --records {}", bench.str("base")));
-    assert!(error.contains("holds no records"), "{error}");
-    let error = refused(&format!("{line} --records {}", bench.str("sweep")));
-    assert!(error.contains("keeps its own"), "{error}");
-    let error = refused(&format!("sweep {recipe} --records nowhere"));
-    assert!(error.contains("--records nowhere"), "{error}");
 }
 
 /// A table without its column of times, which differ from run to run.

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use dmp_model::checkpoint::{TensorFile, from_peft, lora_bytes, peft_files};
 
 use super::{ConvertArgs, metadata, refuse_settings};
+use crate::flags::first_given;
 use crate::models::{Addition, open_addition, open_backbone};
 use crate::output::write_atomic;
 
@@ -30,6 +31,13 @@ pub(super) fn is_target(out: &Path) -> bool {
 
 /// The file of a LoRA that PEFT wrote.
 pub(super) fn from(folder: &Path, args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
+    let flag = first_given(&[
+        ("--position", args.position.is_some()),
+        ("--top-k", args.top_k.is_some()),
+    ]);
+    if let Some(flag) = flag {
+        bail!("{flag} is of a patch, and this is a LoRA; leave it out");
+    }
     let shown = || folder.display().to_string();
     let read = |name: &str| {
         let path = folder.join(name);

@@ -151,8 +151,17 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn the_recipe_of_the_repository_is_one() {
-    let recipe = Recipe::parse(include_str!("../../../../../recipes/order.toml")).unwrap();
-    assert_eq!((recipe.settings.len(), recipe.seeds.len()), (7, 3));
-    assert!(recipe.settings[0].base);
+fn the_recipes_of_the_repository_are_some() {
+    for (text, seeds) in [
+        (include_str!("../../../../../recipes/order.toml"), 3),
+        (include_str!("../../../../../recipes/ablations.toml"), 3),
+        (include_str!("../../../../../recipes/rates.toml"), 1),
+    ] {
+        let recipe = Recipe::parse(text).unwrap();
+        assert_eq!(recipe.seeds.len(), seeds);
+        // What the others are compared with, once.
+        let bases = recipe.settings.iter().filter(|setting| setting.base);
+        assert_eq!(bases.count(), 1);
+        assert!(recipe.settings[0].base && recipe.settings.len() > 1);
+    }
 }

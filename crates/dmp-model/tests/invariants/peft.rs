@@ -5,8 +5,10 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use dmp_model::checkpoint::{TensorFile, apply, collect, from_peft, peft_files};
-use dmp_model::dit::{Dit, DitConfig, public_key};
+use dmp_model::dit::public_key;
 use dmp_model::lora::Lora;
+
+use super::{backbone, config};
 
 fn tensors(name: &str) -> TensorFile {
     TensorFile::from_bytes(&fs::read(exported(name)).unwrap()).unwrap()
@@ -18,24 +20,9 @@ fn exported(name: &str) -> std::path::PathBuf {
         .join(name)
 }
 
-fn sizes() -> DitConfig {
-    DitConfig {
-        input_size: 4,
-        patch_size: 2,
-        in_channels: 1,
-        hidden_size: 16,
-        depth: 2,
-        num_heads: 2,
-        mlp_ratio: 4.0,
-        learn_sigma: true,
-        num_classes: 1,
-        class_dropout_prob: 0.0,
-    }
-}
-
-fn open(config: &str) -> Result<Lora, String> {
+fn open(said: &str) -> Result<Lora, String> {
     let file = tensors("adapter_model.safetensors");
-    from_peft(config, file.tensors, &sizes(), &Device::flex()).map_err(|error| error.to_string())
+    from_peft(said, file.tensors, &config(), &Device::flex()).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -43,7 +30,7 @@ fn merged_weights_are_those_of_peft() {
     let config = fs::read_to_string(exported("adapter_config.json")).unwrap();
     let lora = open(&config).unwrap();
     let weights = tensors("merged.safetensors").tensors;
-    let backbone = Dit::zeroed(&sizes(), &Device::flex());
+    let backbone = backbone(&Device::flex());
     let mut given = collect(&backbone, public_key);
     for (name, tensor) in &weights {
         if let Some(name) = name.strip_prefix("before.") {

@@ -1,0 +1,71 @@
+//! Records of a sweep that was run elsewhere.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::{Bench, refused};
+use crate::sweep::{EVAL, LIST, recipe, sweep};
+
+/// Records of another machine stand for its steps; what was trained there need not be here.
+#[test]
+fn records_made_elsewhere_count_as_done() {
+    let bench = Bench::new();
+    let recipe = recipe(&bench, "[1, 2]", &format!("{EVAL}{LIST}"));
+    let (table, steps) = sweep(&format!("sweep {recipe}"));
+    assert_eq!(steps.len(), 10, "{steps:?}");
+    let kept = bench.path("kept");
+    for setting in fs::read_dir(bench.path("sweep")).unwrap() {
+        let setting = setting.unwrap().path();
+        let Ok(entries) = fs::read_dir(&setting) else {
+            continue;
+        };
+        let to = kept.join(setting.file_name().unwrap());
+        fs::create_dir_all(&to).unwrap();
+        for entry in entries {
+            let entry = entry.unwrap().path();
+            if entry.is_file() {
+                fs::copy(&entry, to.join(entry.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    fs::remove_dir_all(bench.path("sweep")).unwrap();
+    let line = format!("sweep {recipe} --records {}", kept.display());
+    let (again, steps) = sweep(&line);
+    assert_eq!((again, steps), (table, Vec::new()));
+
+    // A record that is lost is made again, with what it needs, and nothing else.
+    let kept_of = |name: &str| {
+        let names = fs::read_dir(&kept).unwrap();
+        let mut folders = names.map(|entry| entry.unwrap().path());
+        let begins = format!("kept/{name}");
+        folders
+            .find(|path| path.display().to_string().contains(&begins))
+            .unwrap()
+    };
+    fs::remove_file(kept_of("patch").join("seed-2.train.json")).unwrap();
+    let (_, steps) = sweep(&line);
+    assert_eq!(steps, ["patch, seed 2: train", "patch, seed 2: eval"]);
+    // So is one of which nothing was measured there.
+    fs::remove_dir_all(bench.path("sweep")).unwrap();
+    let entries = fs::read_dir(kept_of("full")).unwrap();
+    let mut records = entries.map(|entry| entry.unwrap().path());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let eval = records.find(|path| name(path).starts_with("seed-1.eval"));
+    fs::remove_file(eval.unwrap()).unwrap();
+    let (_, steps) = sweep(&line);
+    assert_eq!(
+        steps,
+        [
+            "full, seed 1: train",
+            "full, seed 1: eval",
+            "patch, seed 2: train",
+            "patch, seed 2: eval"
+        ]
+    );
+    let error = refused(&format!("sweep {recipe} --records {}", bench.str("base")));
+    assert!(error.contains("holds no records"), "{error}");
+    let error = refused(&format!("{line} --records {}", bench.str("sweep")));
+    assert!(error.contains("keeps its own"), "{error}");
+    let error = refused(&format!("sweep {recipe} --records nowhere"));
+    assert!(error.contains("--records nowhere"), "{error}");
+}

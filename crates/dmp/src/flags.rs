@@ -10,10 +10,16 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What 32-bit floats, in which most are used, hold.
+const LARGEST: f64 = 1e38;
+
 /// A number above 0.
 pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        Ok(value) if (1.0 / LARGEST..=LARGEST).contains(&value) => Ok(value),
+        Ok(value) if value > 0.0 && value.is_finite() => {
+            Err(format!("give a number from 1e-38 to {LARGEST:e}"))
+        }
         _ => Err("give a number above 0".to_owned()),
     }
 }
@@ -21,7 +27,10 @@ pub fn positive(text: &str) -> Result<f64, String> {
 /// A number that is not below 0.
 pub fn non_negative(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
+        Ok(value) if (0.0..=LARGEST).contains(&value) => Ok(value),
+        Ok(value) if value > 0.0 && value.is_finite() => {
+            Err(format!("give a number of at most {LARGEST:e}"))
+        }
         _ => Err("give a number of at least 0".to_owned()),
     }
 }

@@ -16,7 +16,9 @@ use dmp_model::dit::Dit;
 use dmp_model::patched::Patched;
 use dmp_model::vae::Vae;
 
-pub use addition::{Addition, is_addition, open_addition};
+pub use addition::{
+    Addition, PEFT_CONFIG, PEFT_TENSORS, addition_path, is_addition, open_addition, peft_folder,
+};
 pub use backbone::open_backbone;
 pub use diffusers::{VaeFile, open_vae};
 

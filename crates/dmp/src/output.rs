@@ -108,6 +108,23 @@ pub fn check_target(path: &Path) -> Result<(), OutputError> {
     }
 }
 
+/// Refuses to write over the file that is read.
+///
+/// # Errors
+/// The path of both.
+pub fn refuse_replacing(out: &Path, input: &Path) -> anyhow::Result<()> {
+    let same = match (fs::canonicalize(out), fs::canonicalize(input)) {
+        (Ok(out), Ok(input)) => out == input,
+        _ => false,
+    };
+    anyhow::ensure!(
+        !same,
+        "--out {}: that is the file it is made of, which would be lost; give another name",
+        out.display()
+    );
+    Ok(())
+}
+
 /// [`check_target`] for what a flag names, which must end as what is written there: another ending may be of a file that
 /// was meant to be read.
 ///

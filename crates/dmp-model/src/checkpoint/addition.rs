@@ -127,6 +127,12 @@ impl PatchMetadata {
             key: SCHEDULE_KEY,
             reason: "it is not there".to_owned(),
         })?;
+        if !file.metadata.contains_key(BASE_KEY) {
+            return Err(CheckpointError::Metadata {
+                key: BASE_KEY,
+                reason: "it is not there".to_owned(),
+            });
+        }
         Ok(Self {
             base_sha256: text(BASE_KEY),
             schedule,

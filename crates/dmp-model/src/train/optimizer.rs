@@ -61,13 +61,12 @@ impl PatchOptimizer {
         clip: Option<f64>,
     ) -> (Patch, GradNorm) {
         let mut grads = sum(&patch, parts);
-        let norm = clip_to(&patch, &mut grads, clip);
-        let mut prompt_grads = GradientsParams::new();
-        for id in patch.prompt_ids() {
-            if let Some(grad) = grads.remove::<2>(id) {
-                prompt_grads.register(id, grad);
-            }
+        if rates.gate.is_none() {
+            // What is not applied is no part of the norm.
+            grads = take_prompts(&patch, &mut grads);
         }
+        let norm = clip_to(&patch, &mut grads, clip);
+        let prompt_grads = take_prompts(&patch, &mut grads);
         let patch = self.prompts.step(rates.prompts, patch, prompt_grads);
         let patch = match rates.gate {
             Some(rate) => self.gate.step(rate, patch, grads),
@@ -88,6 +87,17 @@ impl PatchOptimizer {
             gate: with_state(adamw(0.0), gate)?,
         })
     }
+}
+
+/// The gradients of the prompts, out of those of the whole patch.
+fn take_prompts(patch: &Patch, grads: &mut GradientsParams) -> GradientsParams {
+    let mut prompts = GradientsParams::new();
+    for id in patch.prompt_ids() {
+        if let Some(grad) = grads.remove::<2>(id) {
+            prompts.register(id, grad);
+        }
+    }
+    prompts
 }
 
 /// Optimises every parameter of a module at one rate.

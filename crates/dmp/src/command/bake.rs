@@ -16,8 +16,8 @@ use dmp_model::patched::Patched;
 use serde_json::json;
 
 use crate::DIFFUSION_STEPS;
-use crate::models::{Addition, open_addition, open_backbone};
-use crate::output::{check_target_of, say, write_atomic};
+use crate::models::{Addition, addition_path, open_addition, open_backbone};
+use crate::output::{check_target_of, refuse_replacing, say, write_atomic};
 
 /// Turn a patch's gate and prompts into what they come to at each step of one sampler, for programs that know no gate
 #[derive(Debug, Args)]
@@ -48,15 +48,19 @@ pub struct BakeArgs {
 /// Runs the command.
 pub fn bake(args: &BakeArgs, device: &Device) -> Result<()> {
     check_target_of("--out", &args.out, "safetensors")?;
+    refuse_replacing(&args.out, &addition_path(&args.patch))?;
     let shown = || format!("patch {}", args.patch.display());
     let backbone = open_backbone(&args.model, device)?;
     let file = match open_addition(&args.patch, device)? {
         Addition::Patch(file) => file,
         Addition::Lora(_) => bail!(
-            "{}: a LoRA has no gate, so there is nothing to bake",
+            "{}: a LoRA has no gate, so there is nothing to bake; 'dmp sample' takes it as it is",
             shown()
         ),
-        Addition::Baked(_) => bail!("{}: is baked already", shown()),
+        Addition::Baked(_) => bail!(
+            "{}: is baked already; give the patch it was made of",
+            shown()
+        ),
     };
     file.metadata
         .check_backbone(&backbone.fingerprint)
@@ -79,6 +83,16 @@ pub fn bake(args: &BakeArgs, device: &Device) -> Result<()> {
     let baked = Baked::new(patched.backbone().clone(), written.steps)?;
     let difference = difference(&patched, &baked, device);
     ensure!(
+        difference.is_finite(),
+        "{}: predictions with it are no finite numbers; train it again with a lower learning rate{}",
+        shown(),
+        if args.half {
+            ", or leave --half out"
+        } else {
+            ""
+        }
+    );
+    ensure!(
         args.half || difference < SAME,
         "the baked patch differs from the patch by {difference:.1e} of the prediction; this is a fault of the program, \
          please report it"
@@ -90,7 +104,8 @@ pub fn bake(args: &BakeArgs, device: &Device) -> Result<()> {
 /// Rounding of sums in f32, and far less than any image shows.
 const SAME: f64 = 1e-5;
 
-/// Largest ‖baked − patched‖ / ‖patched‖ of a prediction, at every step and with a label each.
+/// Largest ‖baked − patched‖ / ‖patched‖ of a prediction, at every step and with a label each; no number where a prediction
+/// holds none.
 fn difference(patched: &Patched<Dit>, baked: &Baked<Dit>, device: &Device) -> f64 {
     let layout = patched.layout();
     let classes = patched.backbone().config().num_classes;
@@ -108,7 +123,11 @@ fn difference(patched: &Patched<Dit>, baked: &Baked<Dit>, device: &Device) -> f6
         };
         let off = norm(&mut found.iter().zip(&wanted).map(|(a, b)| a - b));
         let of_wanted = norm(&mut wanted.iter().copied());
-        largest = largest.max(off / of_wanted.max(f64::MIN_POSITIVE));
+        let share = off / of_wanted.max(f64::MIN_POSITIVE);
+        if !share.is_finite() {
+            return f64::NAN;
+        }
+        largest = largest.max(share);
     }
     largest
 }

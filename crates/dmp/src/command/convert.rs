@@ -18,8 +18,10 @@ use dmp_model::dit::public_key;
 use dmp_model::patch::Position;
 
 use crate::flags;
-use crate::models::{Addition, open_addition, open_backbone, schedule_of};
-use crate::output::{check_target, say, write_atomic};
+use crate::models::{
+    Addition, addition_path, is_addition, open_addition, open_backbone, peft_folder, schedule_of,
+};
+use crate::output::{check_target, refuse_replacing, say, write_atomic};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PositionName {
@@ -60,12 +62,13 @@ pub struct ConvertArgs {
 /// Runs the command.
 pub fn convert(args: &ConvertArgs, device: &Device) -> Result<()> {
     check_target(&args.out)?;
+    refuse_replacing(&args.out, &addition_path(&args.input))?;
     let ending = args.out.extension().and_then(|ending| ending.to_str());
     if peft::is_target(&args.out) {
         peft::write(args, device)?;
         return Ok(say(args.out.display())?);
     }
-    let bytes = match (ending, peft::folder(&args.input)) {
+    let bytes = match (ending, peft_folder(&args.input)) {
         (Some("safetensors"), Some(folder)) => peft::from(&folder, args, device)?,
         (Some("safetensors"), None) => to_patch(args, device)?,
         (Some("pt"), _) => to_public(args, device)?,
@@ -81,6 +84,11 @@ pub fn convert(args: &ConvertArgs, device: &Device) -> Result<()> {
 
 fn to_patch(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
     let shown = args.input.display();
+    ensure!(
+        !is_addition(&args.input),
+        "{shown}: is a .safetensors of this program already; give --out a name that ends in .pt for the public code, or, of a \
+         LoRA, adapter_model.safetensors for PEFT"
+    );
     let bytes = fs::read(&args.input).with_context(|| {
         format!("{shown}: cannot be read; give a checkpoint of the public code")
     })?;

@@ -134,7 +134,7 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
     settings.backbone.validate()?;
     let work = args.training.whole_work(&settings.backbone);
     args.training.ensure_memory(&work, device)?;
-    let directory = RunDir::open(&args.training.out, &settings, &[])?;
+    let directory = RunDir::open(&args.training.out, &settings, args.decay.free_settings())?;
     eprintln!(
         "backbone of {} parameters, {} images",
         settings.backbone.num_params(),

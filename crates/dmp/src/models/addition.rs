@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use dmp_model::checkpoint::{
     AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, load_baked, load_lora,
@@ -37,7 +37,15 @@ impl Addition {
 /// Opens the file of a patch or a LoRA, the one in a run directory, or that of `owner/name` on the hub; its metadata say
 /// which it is.
 pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
-    let path = addition_path(&local("patch", path)?);
+    let given = local("patch", path)?;
+    let path = addition_path(&given);
+    if let Some(folder) = peft_folder(&given).filter(|_| path == given || !path.exists()) {
+        let folder = folder.display();
+        bail!(
+            "patch {folder}: this is a LoRA as PEFT keeps it; make one of it that can be given here: 'dmp convert {folder} --model \
+             MODEL --out lora.safetensors'"
+        );
+    }
     let shown = || format!("patch {}", path.display());
     let bytes = fs::read(&path).with_context(|| {
         format!(
@@ -66,8 +74,22 @@ pub fn is_addition(path: &Path) -> bool {
         .is_some_and(|file| AdditionKind::of(&file).is_some())
 }
 
+/// The file of the two that PEFT keeps a LoRA in which has its tensors.
+pub const PEFT_TENSORS: &str = "adapter_model.safetensors";
+/// The one that has its settings.
+pub const PEFT_CONFIG: &str = "adapter_config.json";
+
+/// The folder of a LoRA of PEFT's, if `path` is one or the file of tensors in one.
+pub fn peft_folder(path: &Path) -> Option<PathBuf> {
+    let folder = match path.file_name() {
+        Some(name) if name == PEFT_TENSORS => path.parent()?.to_owned(),
+        _ => path.to_owned(),
+    };
+    folder.join(PEFT_CONFIG).is_file().then_some(folder)
+}
+
 /// The file of a patch or a LoRA: of a run directory, the one in it.
-fn addition_path(path: &Path) -> PathBuf {
+pub fn addition_path(path: &Path) -> PathBuf {
     if !path.is_dir() {
         return path.to_owned();
     }

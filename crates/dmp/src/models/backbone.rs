@@ -47,7 +47,7 @@ pub fn open_backbone(name: &str, device: &Device) -> Result<BackboneFile> {
     let file = tensors(bytes).with_context(|| format!("model {shown}"))?;
     anyhow::ensure!(
         AdditionKind::of(&file).is_none(),
-        "model {shown}: this is a patch; give it with --patch, and its backbone with --model"
+        "model {shown}: this is a patch or a LoRA; give it with --patch, and its backbone with --model"
     );
     // Files of other programs do not say their sizes; what shapes do not say, a config.json beside them may.
     let config = if describes_itself(&file) {

@@ -1,14 +1,20 @@
 //! A run directory: `config.toml`, `stats.jsonl`, `checkpoints/`, and what the run makes.
 
+mod error;
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use error::RunDirError;
+
 use super::difference::first_difference;
 use super::stats::Line;
-use crate::output::{OutputError, sync_folder, write_atomic};
+use crate::output::{sync_folder, write_atomic};
 
 /// Checkpoints kept besides those asked to be kept.
 const RECENT: usize = 2;
@@ -17,85 +23,19 @@ const RECENT: usize = 2;
 const PARTIAL: &str = "partial";
 
 /// What runs make: a folder without a run that holds one of these is not theirs to write to.
-const PRODUCTS: [&str; 5] = [
+const PRODUCTS: [&str; 6] = [
     "patch.safetensors",
     "lora.safetensors",
     "backbone.safetensors",
     "report.html",
     "stats.jsonl",
+    "checkpoints",
 ];
 
 /// Where a run keeps everything.
 #[derive(Debug, Clone)]
 pub struct RunDir {
     root: PathBuf,
-}
-
-/// Why a run directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RunDirError {
-    /// The operating system refused.
-    #[error("{path}: {source}; check that the folder exists, is yours and has room")]
-    Io {
-        /// What was touched.
-        path: PathBuf,
-        /// What it said.
-        source: std::io::Error,
-    },
-    /// A file could not be written.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// The settings of the run there are none.
-    #[error(
-        "{path}: its config.toml cannot be understood; put back what was there, or give another --out"
-    )]
-    Settings {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The directory holds a run with other settings.
-    #[error(
-        "{path} holds a run with other settings ({difference}); give the same settings to go on with it, or another --out"
-    )]
-    OtherRun {
-        /// The directory.
-        path: PathBuf,
-        /// The first setting that differs.
-        difference: String,
-    },
-    /// The directory holds what a run would overwrite, and no run.
-    #[error("{path} holds a file '{name}' and no run; move it, or give another --out")]
-    NoRun {
-        /// The directory.
-        path: PathBuf,
-        /// The file.
-        name: &'static str,
-    },
-    /// A file is where the directory would be.
-    #[error("{path} is a file; give another --out, a folder")]
-    File {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process trains there.
-    #[error("{path} is in use by another process; wait for it, or give another --out")]
-    Taken {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A line of statistics cannot be read.
-    #[error("{path}: line {line} is no statistics ({reason}); remove it")]
-    Stats {
-        /// The file.
-        path: PathBuf,
-        /// Its number, from 1.
-        line: usize,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The settings could not be written as TOML.
-    #[error("the settings cannot be written as TOML: {0}")]
-    Toml(#[from] toml::ser::Error),
 }
 
 /// A run directory taken by this process, until this is dropped or the process ends.
@@ -113,26 +53,38 @@ impl RunDir {
         free: &[&str],
     ) -> Result<Self, RunDirError> {
         let root = root.into();
-        if root.is_file() {
+        if root.exists() && !root.is_dir() {
             return Err(RunDirError::File { path: root });
         }
         let config = root.join("config.toml");
         let wanted = toml::to_string(settings)?;
+        let large = |line: &&str| {
+            let value = line
+                .split_once(" = ")
+                .map(|(_, value)| value.parse::<u64>());
+            matches!(value, Some(Ok(value)) if i64::try_from(value).is_err())
+        };
+        if let Some(setting) = wanted.lines().find(large) {
+            return Err(RunDirError::Large {
+                setting: setting.to_owned(),
+            });
+        }
         if config.is_file() {
-            let found = fs::read_to_string(&config).map_err(|source| RunDirError::Io {
+            let found = fs::read(&config).map_err(|source| RunDirError::Io {
                 path: config.clone(),
                 source,
             })?;
-            if found.parse::<toml::Table>().is_err() {
+            let understood = |text: &String| text.parse::<toml::Table>().is_ok();
+            let Some(found) = String::from_utf8(found).ok().filter(understood) else {
                 return Err(RunDirError::Settings { path: root });
-            }
+            };
             if let Some(difference) = first_difference(&found, &wanted, free) {
                 return Err(RunDirError::OtherRun {
                     path: root,
                     difference,
                 });
             }
-        } else if let Some(name) = PRODUCTS.iter().find(|name| root.join(name).exists()) {
+        } else if let Some(name) = PRODUCTS.iter().find(|name| holds(&root.join(name))) {
             return Err(RunDirError::NoRun { path: root, name });
         }
         Ok(Self { root })
@@ -254,10 +206,12 @@ impl RunDir {
         if !path.exists() {
             return Ok(Vec::new());
         }
-        let text = fs::read_to_string(&path).map_err(|source| RunDirError::Io {
+        let bytes = fs::read(&path).map_err(|source| RunDirError::Io {
             path: path.clone(),
             source,
         })?;
+        // What is no text is no statistics either, in the line where it is.
+        let text = String::from_utf8_lossy(&bytes);
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let line = |(number, line)| {
             serde_json::from_str(line).map_err(|error| RunDirError::Stats {
@@ -313,6 +267,14 @@ impl RunDir {
     }
 }
 
+/// Whether there is a file, or a folder that is not empty.
+fn holds(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut inside) => inside.next().is_some(),
+        Err(_) => path.exists(),
+    }
+}
+
 /// What is in a folder, in no order.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, RunDirError> {
     let io = |source| RunDirError::Io {
@@ -336,6 +298,3 @@ fn create_dir(path: &Path) -> Result<(), RunDirError> {
         source,
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -56,6 +56,11 @@ pub fn run(
         };
         let record = trainee.step(step, &batch)?;
         anyhow::ensure!(
+            step > 0 || record.loss.is_finite(),
+            "the loss is {} before anything is learnt; check the backbone and the data, and give less of --importance and --load",
+            record.loss
+        );
+        anyhow::ensure!(
             record.loss.is_finite(),
             "the loss is {} at step {step}; train again into another --out, with a lower learning rate or --clip-norm",
             record.loss
@@ -70,7 +75,13 @@ pub fn run(
         let done = step + 1;
         bar.inc(1);
         let stop = interrupt.asked() && done < plan.steps;
-        if (done.is_multiple_of(plan.log_every) || done == plan.steps || stop)
+        let kept = plan
+            .keep_every
+            .is_some_and(|every| done.is_multiple_of(every));
+        let checkpoint =
+            done.is_multiple_of(plan.checkpoint_every) || kept || done == plan.steps || stop;
+        // With a checkpoint too: a run that goes on from it has a whole line before it, and means over as many steps after it.
+        if (done.is_multiple_of(plan.log_every) || checkpoint)
             && let Some(line) = window.take(done, plan.batch, since.elapsed().as_secs_f64())
         {
             bar.set_message(format!("loss {:.4}", line.mean.loss));
@@ -86,7 +97,7 @@ pub fn run(
             }
             since = Instant::now();
         }
-        if done.is_multiple_of(plan.checkpoint_every) || done == plan.steps || stop {
+        if checkpoint {
             directory.save_checkpoint(done, plan.keep_every, |folder| trainee.save(folder))?;
         }
         if stop {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::accumulate::{is_one, one};
 use super::learner::{Learner, optimizer};
 use super::rate::{Decay, RateSchedule};
-use super::{Session, is_default, read_tensors};
+use super::{Session, is_default, read_tensors, same_form};
 use crate::output::write_atomic;
 use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
 
@@ -128,8 +128,8 @@ impl BackboneTrainee {
                 (model.clone(), model, 0)
             }
             Some((done, folder)) => (
-                open(&folder.join("model.safetensors"), &device)?,
-                open(&folder.join("ema.safetensors"), &device)?,
+                open(&folder.join("model.safetensors"), settings, &device)?,
+                open(&folder.join("ema.safetensors"), settings, &device)?,
                 done,
             ),
         };
@@ -179,11 +179,12 @@ fn trainable(model: Dit) -> Dit {
         .set_require_grad_group(fixed, false)
 }
 
-fn open(path: &Path, device: &Device) -> Result<Dit> {
+fn open(path: &Path, settings: &BackboneSettings, device: &Device) -> Result<Dit> {
     let file = read_tensors(path)?;
-    Ok(load_backbone(file, None, device)
-        .with_context(|| path.display().to_string())?
-        .model)
+    let shown = || path.display().to_string();
+    let model = load_backbone(file, None, device).with_context(shown)?.model;
+    same_form(model.config() == &settings.backbone).with_context(shown)?;
+    Ok(model)
 }
 
 impl Trainee for BackboneTrainee {

@@ -20,7 +20,7 @@ pub use settings::LoraSettings;
 
 use super::learner::{Learner, optimizer};
 use super::rate::RateSchedule;
-use super::{Session, frozen, read_tensors};
+use super::{Session, frozen, read_tensors, same_form};
 use crate::output::write_atomic;
 use crate::run::{HostBatch, StepRecord, Trainee, Workers};
 
@@ -58,7 +58,7 @@ impl LoraTrainee {
                     &device,
                 )?
             }
-            Some(folder) => open(&folder.join(PRODUCT), &metadata, &device)?,
+            Some(folder) => open(&folder.join(PRODUCT), &metadata, settings, &device)?,
         };
         // A run keeps the day it began.
         metadata.date = file.metadata.date;
@@ -66,7 +66,7 @@ impl LoraTrainee {
             _ if settings.ema_decay == 0.0 => None,
             None => Some(Ema::new(file.lora.clone(), settings.ema_decay, 0)),
             Some((done, folder)) => {
-                let average = open(&folder.join(AVERAGE), &metadata, &device)?.lora;
+                let average = open(&folder.join(AVERAGE), &metadata, settings, &device)?.lora;
                 Some(Ema::new(average, settings.ema_decay, done))
             }
         };
@@ -114,12 +114,18 @@ impl LoraTrainee {
 }
 
 /// A file of a checkpoint, of the backbone that `metadata` name.
-fn open(path: &Path, metadata: &PatchMetadata, device: &Device) -> Result<LoraFile> {
+fn open(
+    path: &Path,
+    metadata: &PatchMetadata,
+    settings: &LoraSettings,
+    device: &Device,
+) -> Result<LoraFile> {
     let shown = || path.display().to_string();
     let file = load_lora(read_tensors(path)?, device).with_context(shown)?;
     file.metadata
         .check_backbone(&metadata.base_sha256)
         .with_context(shown)?;
+    same_form(file.lora.config() == &settings.lora).with_context(shown)?;
     Ok(file)
 }
 

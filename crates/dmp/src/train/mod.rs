@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use dmp_model::checkpoint::TensorFile;
 
 mod accumulate;
@@ -42,6 +42,15 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 fn read_tensors(path: &Path) -> Result<TensorFile> {
     // What the reader says of damaged files is to copy them again, and there is no other copy.
     TensorFile::from_bytes(&read(path)?).map_err(|_| anyhow::anyhow!(unusable(path)))
+}
+
+/// Refuses what is in a checkpoint where it is not of the form that the settings say.
+fn same_form(same: bool) -> Result<()> {
+    ensure!(
+        same,
+        "is of a run with other settings; delete this checkpoint, or give another --out"
+    );
+    Ok(())
 }
 
 fn unusable(path: &Path) -> String {

@@ -20,7 +20,7 @@ pub use settings::PatchSettings;
 use super::accumulate::over_pieces;
 use super::rate::RateSchedule;
 use super::record::{gate_record, record};
-use super::{Session, frozen, read, read_tensors};
+use super::{Session, frozen, read, read_tensors, same_form};
 use crate::output::write_atomic;
 use crate::run::{HostBatch, StepRecord, Trainee, Workers};
 
@@ -78,6 +78,7 @@ impl PatchTrainee {
         file.metadata
             .check_backbone(&metadata.base_sha256)
             .with_context(shown)?;
+        same_form(file.patch.config() == &settings.patch).with_context(shown)?;
         // A run keeps the day it began.
         metadata.date = file.metadata.date;
         let patch = file.patch;
@@ -87,6 +88,7 @@ impl PatchTrainee {
             Some((done, folder)) => {
                 let file = read_tensors(&folder.join("average.safetensors"))?;
                 let average = load_patch(file, &device).with_context(shown)?.patch;
+                same_form(average.config() == &settings.patch).with_context(shown)?;
                 Some(Ema::new(average, settings.ema_decay, done))
             }
         };

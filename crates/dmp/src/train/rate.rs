@@ -13,6 +13,17 @@ pub enum Decay {
     Cosine,
 }
 
+impl Decay {
+    /// Settings in which a run may differ from the one it goes on with: at a constant rate a finished run can be taken further,
+    /// a cosine depends on where it ends.
+    pub fn free_settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Constant => &["steps"],
+            Self::Cosine => &[],
+        }
+    }
+}
+
 /// Factor on the learning rates at each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateSchedule {

@@ -57,7 +57,8 @@ impl Session<'_> {
         let done = checkpoint.as_ref().map_or(0, |(step, _)| *step);
         anyhow::ensure!(
             done <= steps,
-            "the run directory already holds {done} steps; give --steps {done} or more"
+            "{} already holds {done} steps; give --steps {done} or more, or another --out",
+            self.directory.path("").display()
         );
         if self.dry_run {
             let said = format!("dry run: {done} of {steps} steps are done; nothing was written");

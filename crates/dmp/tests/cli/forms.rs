@@ -107,9 +107,15 @@ fn a_baked_patch_draws_the_same_images() {
             bench.str("x.png")
         ));
         assert!(error.contains("--sampling-steps it was baked"), "{error}");
+        let error = refused(&format!(
+            "bake {patch} --model {model} --out {patch}/patch.safetensors"
+        ));
+        assert!(error.contains("would be lost"), "{error}");
+        let error = refused(&format!("convert {patch} --model {model} --out {baked}"));
+        assert!(error.contains("of this program already"), "{error}");
         let error = refused(&format!("loss --model {model} --patch {baked} --count 20"));
         assert!(error.contains("was baked"), "{error}");
-        let error = refused(&format!("bake {baked} --model {model} --out {baked}"));
+        let error = refused(&format!("bake {baked} --model {model} --out x.safetensors"));
         assert!(error.contains("baked already"), "{error}");
         let half = bench.str("half.safetensors");
         ok(&format!(
@@ -152,7 +158,11 @@ fn a_patch_is_converted_both_ways() {
             "not the one given",
         ),
         (
-            format!("convert {patch}/patch.safetensors --model {model} --out {back}"),
+            format!("convert {patch}/patch.safetensors --model {model} --out x.safetensors"),
+            "of this program already",
+        ),
+        (
+            format!("convert {model}/backbone.safetensors --model {model} --out x.safetensors"),
             "no PyTorch file",
         ),
         (

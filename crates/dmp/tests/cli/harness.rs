@@ -94,10 +94,15 @@ impl Bench {
 
     /// Four steps from scratch in run directory `run`.
     pub fn pretrain(&self, run: &str, extra: &str) {
+        self.pretrain_for(run, 4, extra);
+    }
+
+    /// So many steps from scratch.
+    pub fn pretrain_for(&self, run: &str, steps: u64, extra: &str) {
         let out = self.str(run);
         ok(&format!(
-            "pretrain --data demo --out {out} --hidden-size 16 --depth 2 --num-heads 2 --patch-size 7 --steps 4 \
-             --batch 4 --warmup 1 --checkpoint-every 2 --log-every 1 --keep-every 1 {extra}"
+            "pretrain --data demo --out {out} --hidden-size 16 --depth 2 --num-heads 2 --patch-size 7 --steps {steps} \
+             --batch 4 --warmup 1 --checkpoint-every 2 --log-every 1 --keep-every 2 {extra}"
         ));
     }
 

@@ -120,6 +120,8 @@ fn a_lora_goes_to_peft_and_back() {
         let file = |path: &str| TensorFile::from_bytes(&fs::read(path).unwrap()).unwrap();
         let whole = file(&format!("{lora}/lora.safetensors"));
         assert_eq!(file(&back).tensors, whole.tensors);
+        let error = refused(&format!("loss --model {model} --patch {input} --data demo"));
+        assert!(error.contains("'dmp convert "), "{error}");
     }
     let error = refused(&format!(
         "convert {} --model demo --out {back}",

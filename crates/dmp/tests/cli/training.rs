@@ -289,3 +289,67 @@ fn runs_are_compared() {
     let error = refused(&format!("report {}", bench.str("runs")));
     assert!(error.contains("has no statistics"), "{error}");
 }
+
+/// What is kept of a run is what was asked to be, and a run is not gone on with under settings it did not have.
+#[test]
+fn checkpoints_are_of_their_own_run() {
+    let bench = Bench::new();
+    let run = bench.path("run");
+    let (model, out) = (bench.str("base"), bench.str("run"));
+    ok(&format!(
+        "train --model {model} --data demo --batch 4 --out {out} --steps 5 --checkpoint-every 4 --keep-every 3 --log-every 2"
+    ));
+    let kept = |step| run.join(format!("checkpoints/step-0000000{step}")).is_dir();
+    assert_eq!([3, 4, 5].map(kept), [true; 3]);
+    let stats = fs::read_to_string(run.join("stats.jsonl")).unwrap();
+    assert_eq!(
+        stats.lines().count(),
+        4,
+        "after 2, 3, 4 and 5 steps: {stats}"
+    );
+
+    // Checkpoints without what they were made with.
+    for name in ["config.toml", "patch.safetensors", "stats.jsonl"] {
+        fs::rename(run.join(name), bench.path(name)).unwrap();
+    }
+    let other = bench.train_line("run", "--steps 7 --position mix");
+    let error = refused(&other);
+    assert!(
+        error.contains("'checkpoints'") && error.contains("config.toml"),
+        "{error}"
+    );
+    // And with another run's settings.
+    bench.train("mix", "--steps 1 --position mix");
+    let config = fs::read_to_string(bench.path("mix/config.toml")).unwrap();
+    fs::write(
+        run.join("config.toml"),
+        config.replace("steps = 1\n", "steps = 7\n"),
+    )
+    .unwrap();
+    let error = refused(&other);
+    assert!(
+        error.contains("other settings") && error.contains("step-00000005"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_setting_that_could_not_be_read_again_is_refused() {
+    let bench = Bench::new();
+    let line = bench.train_line("run", "--steps 1 --seed 9223372036854775808");
+    let error = refused(&line);
+    assert!(error.contains("'seed = 9223372036854775808'"), "{error}");
+    assert!(!bench.path("run").exists());
+    bench.train("run", "--steps 1 --seed 9223372036854775807");
+}
+
+/// At a constant rate a finished run can be taken further, and is what it would have been at once.
+#[test]
+fn pretraining_can_be_taken_further() {
+    let bench = Bench::new();
+    for (run, steps) in [("short", 2), ("short", 4), ("long", 4)] {
+        bench.pretrain_for(run, steps, "--decay constant");
+    }
+    let product = |run| bench.bytes(&format!("{run}/backbone.safetensors"));
+    assert_eq!(product("short"), product("long"));
+}

@@ -212,7 +212,7 @@ pub enum PatchConfigError {
         prompts: usize,
     },
     /// Nothing would be selected.
-    #[error("--top-k (top_k) is {top_k}: of {prompts} prompts it selects none or more than all; give a share above {least:.4} and at most 1", least = 1.0 / *prompts as f64)]
+    #[error("--top-k (top_k) is {top_k}: of {prompts} prompts it selects none or more than all; give a share from {least:.4} to 1", least = (1e4 / *prompts as f64).ceil() / 1e4)]
     TopK {
         /// The share.
         top_k: f64,

@@ -1,7 +1,7 @@
 //! LoRAs from and to the two files that PEFT keeps one in.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -9,20 +9,10 @@ use dmp_model::checkpoint::{TensorFile, from_peft, lora_bytes, peft_files};
 
 use super::{ConvertArgs, metadata, refuse_settings};
 use crate::flags::first_given;
-use crate::models::{Addition, open_addition, open_backbone};
+use crate::models::{
+    Addition, PEFT_CONFIG as CONFIG, PEFT_TENSORS as TENSORS, open_addition, open_backbone,
+};
 use crate::output::write_atomic;
-
-const TENSORS: &str = "adapter_model.safetensors";
-const CONFIG: &str = "adapter_config.json";
-
-/// The folder of a LoRA of PEFT's, if `input` is one or the file of tensors in one.
-pub(super) fn folder(input: &Path) -> Option<PathBuf> {
-    let folder = match input.file_name() {
-        Some(name) if name == TENSORS => input.parent()?.to_owned(),
-        _ => input.to_owned(),
-    };
-    folder.join(CONFIG).is_file().then_some(folder)
-}
 
 /// Whether what is to be written is PEFT's.
 pub(super) fn is_target(out: &Path) -> bool {

@@ -185,13 +185,9 @@ impl TrainArgs {
         }
     }
 
-    /// Opens the run directory. With a constant rate a finished run can be taken further; a cosine depends on
-    /// where it ends.
+    /// Opens the run directory.
     fn directory(&self, settings: &impl serde::Serialize) -> Result<RunDir> {
-        let free: &[&str] = match self.decay {
-            Decay::Constant => &["steps"],
-            Decay::Cosine => &[],
-        };
+        let free = self.decay.free_settings();
         Ok(RunDir::open(&self.training.out, settings, free)?)
     }
 

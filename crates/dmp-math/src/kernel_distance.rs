@@ -53,7 +53,7 @@ impl Estimate {
 /// The kernel distance between two sets of rows: mean and standard deviation over random subsets.
 ///
 /// # Errors
-/// When widths differ, or a side has fewer rows than a subset.
+/// When widths differ, a side has fewer rows than a subset, or a subset has one row.
 pub fn kernel_distance(
     a: Features<'_>,
     b: Features<'_>,
@@ -61,6 +61,14 @@ pub fn kernel_distance(
 ) -> Result<Estimate, FeaturesError> {
     a.same_width(&b)?;
     let least = settings.subset_size.max(2);
+    if settings.subset_size < 2 {
+        return Err(FeaturesError::TooFew {
+            rows: settings.subset_size,
+            what: "a subset of the kernel distance",
+            least,
+            or: "",
+        });
+    }
     for side in [a, b] {
         if side.len() < least {
             return Err(FeaturesError::TooFew {

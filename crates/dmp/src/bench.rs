@@ -18,7 +18,7 @@ use dmp_model::patched::Patched;
 use crate::compute::Dtype;
 use crate::data::{Dataset, ImageShape};
 use crate::models::Model;
-use crate::run::{Prefetch, Trainee, Workers};
+use crate::run::{Interrupt, Interrupted, Prefetch, Trainee, Workers};
 use crate::sampling::{Sampling, SamplingArgs};
 use crate::train::{Decay, PatchSettings, PatchTrainee};
 
@@ -176,7 +176,11 @@ impl Bench {
 
     fn median(&self, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
         let mut seconds = Vec::with_capacity(self.reps);
+        let interrupt = Interrupt::listen();
         for run in 0..WARM_UP + self.reps {
+            if interrupt.asked() {
+                return Err(Interrupted("stopped before the figures were done".to_owned()).into());
+            }
             let since = Instant::now();
             work()?;
             if run >= WARM_UP {

@@ -115,7 +115,7 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Draw images from a model, with or without a patch
     Sample(SampleArgs),
-    /// Sample from a model and measure the images
+    /// Measure images, given or drawn from a model, against a reference
     Eval(EvalArgs),
     /// Measure the error of the predicted noise by noise level, with and without a patch
     Loss(LossArgs),

@@ -24,6 +24,35 @@ pub fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A whole number that one is too few of.
+pub fn two_or_more(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(value) if value >= 2 => Ok(value),
+        _ => Err("give a whole number of at least 2".to_owned()),
+    }
+}
+
+/// How often something is repeated to take a mean or a spread of it.
+pub const MOST_REPEATS: usize = 1_000_000;
+
+/// Resamples: none, or enough for an interval.
+pub fn resamples(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(value) if value == 0 || (20..=MOST_REPEATS).contains(&value) => Ok(value),
+        _ => Err(format!(
+            "give 0 for none, or a whole number from 20 to {MOST_REPEATS}"
+        )),
+    }
+}
+
+/// Repetitions.
+pub fn repeats(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(value) if (1..=MOST_REPEATS).contains(&value) => Ok(value),
+        _ => Err(format!("give a whole number from 1 to {MOST_REPEATS}")),
+    }
+}
+
 /// A number that is not below 0.
 pub fn non_negative(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

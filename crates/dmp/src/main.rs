@@ -26,14 +26,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     if error.is::<Interrupted>() {
-        eprintln!("{}", sentence(&error));
+        dmp::tell!("{}", sentence(&error));
         return ExitCode::from(130);
     }
     if error.is::<DryRun>() {
-        eprintln!("{}", sentence(&error));
+        dmp::tell!("{}", sentence(&error));
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", sentence(&error));
+    dmp::tell!("error: {}", sentence(&error));
     ExitCode::FAILURE
 }
 

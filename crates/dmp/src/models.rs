@@ -57,7 +57,7 @@ pub fn check_data(data: &Dataset, name: &str, layout: ImageLayout, known: usize)
     );
     let classes = data.num_classes();
     if known > 1 && classes == 1 {
-        eprintln!(
+        crate::tell!(
             "note: data '{name}' has no classes, the model {known}; every image is taken for one of class 0 (a sub-folder \
              a class tells them apart)"
         );

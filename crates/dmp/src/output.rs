@@ -55,6 +55,16 @@ pub fn say(line: impl Display) -> Result<(), OutputError> {
     }
 }
 
+/// Prints a line to standard error, as `eprintln!` does; where nobody takes it (`dmp … 2>&1 | head`, a full disk) the work goes on.
+#[macro_export]
+macro_rules! tell {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        // Nobody is left to be told of it.
+        let _ = writeln!(std::io::stderr().lock(), $($words)*);
+    }};
+}
+
 /// Replaces the file at `path` by `bytes`, all or nothing.
 ///
 /// The bytes go to a temporary file in the same folder, reach the disk, and only then take the
@@ -108,18 +118,18 @@ pub fn check_target(path: &Path) -> Result<(), OutputError> {
     }
 }
 
-/// Refuses to write over the file that is read.
+/// Refuses a flag's path where writing there would replace a file that is read.
 ///
 /// # Errors
-/// The path of both.
-pub fn refuse_replacing(out: &Path, input: &Path) -> anyhow::Result<()> {
+/// The flag and the path.
+pub fn refuse_replacing(flag: &str, out: &Path, input: &Path) -> anyhow::Result<()> {
     let same = match (fs::canonicalize(out), fs::canonicalize(input)) {
         (Ok(out), Ok(input)) => out == input,
         _ => false,
     };
     anyhow::ensure!(
         !same,
-        "--out {}: that is the file it is made of, which would be lost; give another name",
+        "{flag} {}: that is a file that is read, which would be lost; give another name",
         out.display()
     );
     Ok(())

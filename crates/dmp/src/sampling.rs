@@ -202,7 +202,7 @@ impl<'a> Sampling<'a> {
             "--eta is DDIM's; give --sampler ddim with it"
         );
         anyhow::ensure!(
-            args.guidance.is_finite(),
+            (args.guidance as f32).is_finite(),
             "--guidance is {}; give a number, 1 for none",
             args.guidance
         );

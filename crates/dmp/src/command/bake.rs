@@ -48,7 +48,7 @@ pub struct BakeArgs {
 /// Runs the command.
 pub fn bake(args: &BakeArgs, device: &Device) -> Result<()> {
     check_target_of("--out", &args.out, "safetensors")?;
-    refuse_replacing(&args.out, &addition_path(&args.patch))?;
+    refuse_replacing("--out", &args.out, &addition_path(&args.patch))?;
     let shown = || format!("patch {}", args.patch.display());
     let backbone = open_backbone(&args.model, device)?;
     let file = match open_addition(&args.patch, device)? {
@@ -142,7 +142,7 @@ fn report(args: &BakeArgs, steps: usize, bytes: usize, difference: f64) -> Resul
         });
         say(format_args!("{object:#}"))?;
     } else {
-        eprintln!(
+        crate::tell!(
             "{steps} steps, {:.1} MB, off by at most {difference:.0e} of a prediction",
             bytes as f64 / 1e6
         );

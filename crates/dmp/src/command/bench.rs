@@ -40,8 +40,8 @@ pub struct BenchArgs {
     #[arg(long, value_parser = flags::threads)]
     threads: Option<usize>,
     /// Runs that count; medians are printed
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..))]
-    reps: u64,
+    #[arg(long, default_value_t = 7, value_parser = flags::repeats)]
+    reps: usize,
     /// Say what each kernel takes of a step, over all threads
     #[arg(long)]
     profile: bool,
@@ -63,7 +63,7 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
         dtype: args.dtype,
         checkpointing: args.checkpointing.into(),
         batch: args.batch,
-        reps: usize::try_from(args.reps).context("--reps")?,
+        reps: args.reps,
     };
     let Inference {
         forward,

@@ -69,7 +69,7 @@ pub fn cache(args: &CacheArgs, device: &Device) -> Result<()> {
         device,
     };
     let built = build(&request, &args.out)?;
-    eprintln!(
+    crate::tell!(
         "{} images, {} encoded now, {} unreadable{}",
         built.images,
         built.encoded,

@@ -62,7 +62,7 @@ pub struct ConvertArgs {
 /// Runs the command.
 pub fn convert(args: &ConvertArgs, device: &Device) -> Result<()> {
     check_target(&args.out)?;
-    refuse_replacing(&args.out, &addition_path(&args.input))?;
+    refuse_replacing("--out", &args.out, &addition_path(&args.input))?;
     let ending = args.out.extension().and_then(|ending| ending.to_str());
     if peft::is_target(&args.out) {
         peft::write(args, device)?;
@@ -102,7 +102,7 @@ fn to_patch(args: &ConvertArgs, device: &Device) -> Result<Vec<u8>> {
     file.check_backbone(&given)
         .with_context(|| shown.to_string())?;
     if file.backbone.is_empty() {
-        eprintln!(
+        crate::tell!(
             "note: {shown} holds no backbone, so that it cannot be compared with {}",
             args.model
         );

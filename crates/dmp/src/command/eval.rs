@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use clap::Args;
 use serde_json::json;
 
-use crate::data::Split;
+use crate::data::{Split, demo};
 use crate::evaluate::{METRIC, score};
 use crate::models::Model;
 use crate::output::say;
@@ -105,20 +105,22 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         return Err(nothing_measured());
     }
     if args.sampling.count < FEW {
-        eprintln!(
+        crate::tell!(
             "note: a distance of {} images is too large and compares only with others of as many; give --count 10000 to \
              compare models",
             args.sampling.count
         );
     }
+    let (drawn, seen) = (model.image_layout(), demo::SHAPE);
+    let resized = [drawn.height, drawn.width] != [seen.height, seen.width];
     let score = score(&model, &args.sampling, split, "sampling", device, |_| {})?;
     if args.json {
         let object = json!({
             "metric": METRIC,
-            "resized_to": args.sampling.size.map(|_| "28x28, bicubic"),
+            "resized_to": resized.then_some("28x28, bicubic"),
             "reference": args.reference,
             "model": args.model,
-            "patch": args.patch,
+            "patch": args.patch.as_ref().map(|path| path.display().to_string()),
             "frechet": score.frechet,
             "accuracy": score.accuracy,
             "count": score.count,

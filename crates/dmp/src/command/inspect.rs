@@ -101,7 +101,7 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
             "--plot: there are no masks to draw; give the patch's backbone with --model (prompt tuning has no masks)",
         )?;
         write_atomic(path, view.to_svg()?.as_bytes())?;
-        eprintln!("{}", path.display());
+        crate::tell!("{}", path.display());
     }
     let config = file.patch.config();
     if args.json {
@@ -123,7 +123,9 @@ fn patch(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<()> {
         Some(view) => say(format_args!("\n{}", view.table().to_string().trim_end()))?,
         None if config.gate == GateKind::None => {}
         None => {
-            eprintln!("the gate's masks depend on the backbone; give it with --model to see them")
+            crate::tell!(
+                "the gate's masks depend on the backbone; give it with --model to see them"
+            )
         }
     }
     Ok(())

@@ -96,7 +96,7 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
     if args.json {
         let object = json!({
             "model": args.model,
-            "patch": args.patch,
+            "patch": args.patch.as_ref().map(|path| path.display().to_string()),
             "data": args.data,
             "count": args.count,
             "seed": args.seed,
@@ -116,7 +116,10 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
     let bands = profile.bands.iter().filter(|_| args.bands > 1);
     let rows = bands.chain([&profile.all]);
     let table = rows.fold(Table::new(columns), |table, band| table.row(cells(band)));
-    say("mean squared error of the predicted noise, ± one standard error of the change")?;
+    say(match patched {
+        Some(_) => "mean squared error of the predicted noise, ± one standard error of the change",
+        None => "mean squared error of the predicted noise",
+    })?;
     say(table.to_string().trim_end())?;
     Ok(())
 }

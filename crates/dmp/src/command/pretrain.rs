@@ -135,7 +135,7 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
     let work = args.training.whole_work(&settings.backbone);
     args.training.ensure_memory(&work, device)?;
     let directory = RunDir::open(&args.training.out, &settings, args.decay.free_settings())?;
-    eprintln!(
+    crate::tell!(
         "backbone of {} parameters, {} images",
         settings.backbone.num_params(),
         data.len(),

@@ -46,6 +46,7 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         "nowhere to put the images; give --out FOLDER, --grid FILE.png or --npz FILE.npz"
     );
     let model = open_model(&args.model, args.patch.as_deref(), &args.sampling, device)?;
+    let sampling = Sampling::new(&model, &args.sampling, device)?;
     let layout = model.image_layout();
     // Before hours of sampling: whether there is a place for what comes of them.
     let count = args.sampling.count;
@@ -53,21 +54,6 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     if args.grid.is_some() {
         grid_style().size(shape).context("--grid")?;
     }
-    for (flag, path, ending) in [("--grid", &args.grid, "png"), ("--npz", &args.npz, "npz")] {
-        let Some(path) = path else { continue };
-        check_target_of(flag, path, ending)?;
-    }
-    anyhow::ensure!(
-        args.grid.is_none() || args.grid != args.npz,
-        "--grid and --npz name the same file; give two"
-    );
-    if args.grid.is_some() || args.npz.is_some() {
-        // All of them, and the file that is made of them.
-        let pixels = 2 * count as u128 * layout.len() as u128;
-        let mend = "give a smaller --count, or --out FOLDER, which holds one image at a time";
-        ensure_fits(&format!("--count {count}"), pixels, mend)?;
-    }
-    let mut older = 0;
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder).with_context(|| {
             format!(
@@ -75,13 +61,26 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
                 folder.display()
             )
         })?;
-        older = refuse_other_images(folder, count)?;
     }
+    for (flag, path, ending) in [("--grid", &args.grid, "png"), ("--npz", &args.npz, "npz")] {
+        let Some(path) = path else { continue };
+        check_target_of(flag, path, ending)?;
+    }
+    if args.grid.is_some() || args.npz.is_some() {
+        // All of them, and the file that is made of them.
+        let pixels = 2 * count as u128 * layout.len() as u128;
+        let mend = "give a smaller --count, or --out FOLDER, which holds one image at a time";
+        ensure_fits(&format!("--count {count}"), pixels, mend)?;
+    }
+    let older = match &args.out {
+        Some(folder) => refuse_other_images(folder, count)?,
+        None => 0,
+    };
     let kept = args.grid.is_some() || args.npz.is_some();
     let bar = progress_bar(args.sampling.count as u64, 0, "images").with_prefix("sampling");
     let mut pixels = Vec::new();
     let mut drawn = 0;
-    for batch in Sampling::new(&model, &args.sampling, device)? {
+    for batch in sampling {
         let batch = batch.with_context(|| match &args.out {
             Some(folder) if older > drawn => format!(
                 "{drawn} of {count} images are in {}, and the others there are of an earlier sampling",

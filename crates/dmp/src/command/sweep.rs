@@ -98,7 +98,7 @@ pub fn sweep(
     sweep.run()?;
     let results = sweep.write()?;
     say(results.table().to_markdown().trim_end())?;
-    eprintln!("{}", plan.recipe.out.join("results.md").display());
+    crate::tell!("{}", plan.recipe.out.join("results.md").display());
     Ok(())
 }
 
@@ -135,6 +135,6 @@ fn print_plan(plan: &Plan, elsewhere: Elsewhere<'_>) -> Result<()> {
         done += usize::from(mark == "done ");
         say(format_args!("{mark}  dmp {}", shell(&plan.words(step))))?;
     }
-    eprintln!("{done} of {} steps are done; nothing was run", steps.len());
+    crate::tell!("{done} of {} steps are done; nothing was run", steps.len());
     Ok(())
 }

@@ -75,7 +75,7 @@ fn images(source: &Source, name: &str, shape: ImageShape, max_bad: usize) -> Res
                 }
                 Err(error) => {
                     let name = &source.items()[index].name;
-                    bar.suspend(|| eprintln!("{name}: left out: {error:#}"));
+                    bar.suspend(|| crate::tell!("{name}: left out: {error:#}"));
                     bad.push(name);
                 }
             }

@@ -3,30 +3,26 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use dmp_model::checkpoint::{StoredType, TensorFile, hex};
 use dmp_model::features::Preprocess;
 use sha2::{Digest, Sha256};
 
 use super::extract::Extracted;
 use super::weights::cache_folder;
+use crate::data::Source;
 use crate::output::write_atomic;
 
 /// A place for the features of some files.
 pub struct Slot(PathBuf);
 
 impl Slot {
-    /// The place for the files at `path` (one, or all in a folder), seen by these weights in this way; `None` where
-    /// there is no cache folder.
+    /// The place for the images at `path`, seen by these weights in this way; `None` where there is no cache folder.
     pub fn of(path: &Path, weights: &str, preprocess: Preprocess) -> Result<Option<Self>> {
         let Some(folder) = cache_folder() else {
             return Ok(None);
         };
-        let mut hasher = Sha256::new();
-        hasher.update(weights);
-        hasher.update(preprocess.name());
-        hash(path, &mut hasher)?;
-        let name = hex(&hasher.finalize()) + ".safetensors";
+        let name = key(path, weights, preprocess)? + ".safetensors";
         Ok(Some(Self(folder.join("features").join(name))))
     }
 
@@ -54,15 +50,23 @@ impl Slot {
     }
 }
 
-/// Adds the contents of a file, or of everything in a folder in the order of names.
-pub fn hash(path: &Path, hasher: &mut Sha256) -> Result<()> {
-    if path.is_dir() {
-        let mut inside: Vec<PathBuf> = std::fs::read_dir(path)?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<Result<_>>()?;
-        inside.sort();
-        return inside.iter().try_for_each(|path| hash(path, hasher));
+/// The hash of the images at `path` in their order, and of how they are seen.
+fn key(path: &Path, weights: &str, preprocess: Preprocess) -> Result<String> {
+    let mut hasher = Sha256::new();
+    hasher.update(weights);
+    hasher.update(preprocess.name());
+    // What is taken for an image, and no other file.
+    let source = Source::open(&path.display().to_string())?;
+    for (index, item) in source.items().iter().enumerate() {
+        let unreadable = || format!("{}: cannot be read as an image; remove it", item.name);
+        let content = source.content(index).with_context(unreadable)?;
+        hasher.update(content.sha256());
     }
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Adds the contents of a file.
+pub fn hash(path: &Path, hasher: &mut Sha256) -> Result<()> {
     let mut file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();
     hasher.update(length.to_le_bytes());
@@ -73,5 +77,30 @@ pub fn hash(path: &Path, hasher: &mut Sha256) -> Result<()> {
             return Ok(());
         }
         hasher.update(&block[..read]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What a folder's features are kept under changes with its images, and not with what else lies there.
+    #[test]
+    fn the_key_is_of_the_images_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let key = || key(folder.path(), "weights", Preprocess::TorchFidelity).unwrap();
+        fs::write(at("1.png"), "one").unwrap();
+        fs::write(at("2.png"), "two").unwrap();
+        let both = key();
+        fs::write(at("notes.md"), "of no image").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(at("gone"), at("link")).unwrap();
+        assert_eq!(key(), both);
+        // No image by its name now.
+        fs::rename(at("2.png"), at("2.png.bak")).unwrap();
+        assert_ne!(key(), both);
     }
 }

@@ -98,7 +98,7 @@ pub struct Figures {
     /// Fréchet distance of the pooled features (FID).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fid: Option<f64>,
-    /// Its 95 % interval over resamples of the samples' images.
+    /// Its 95 % interval at this number of images: the spread over resamples of the samples' images, about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fid_interval: Option<[f64; 2]>,
     /// Fréchet distance of the spatial features (sFID).
@@ -146,7 +146,7 @@ pub fn figures(samples: &Side<'_>, reference: &Side<'_>, request: &Request) -> R
             Ok(()) => {}
             // Not asked for by name: what cannot be had is left out, and said. A distance always can be.
             Err(error) if request.metrics.is_empty() && metric != Metric::Fid => {
-                eprintln!("note: no {metric}: {error:#}");
+                crate::tell!("note: no {metric}: {error:#}");
             }
             Err(error) => return Err(error.context(format!("--metrics {metric}"))),
         }
@@ -164,10 +164,11 @@ fn compute(
     match metric {
         Metric::Fid => {
             let target = pooled(reference)?;
-            figures.fid = Some(frechet_distance(&pooled(samples)?, &target)?);
+            let distance = frechet_distance(&pooled(samples)?, &target)?;
+            figures.fid = Some(distance);
             if request.bootstrap > 0 {
                 let (rows, dim) = rows(samples)?;
-                figures.fid_interval = Some(interval(rows, dim, &target, request)?);
+                figures.fid_interval = Some(interval(rows, dim, &target, distance, request)?);
             }
         }
         Metric::Sfid => {
@@ -264,8 +265,15 @@ fn gaussian(rows: &[f32], dim: usize) -> Result<Gaussian> {
     Ok(moments.finish()?)
 }
 
-/// The middle 95 % of the distance over resamples of the rows, drawn with replacement.
-fn interval(rows: &[f32], dim: usize, target: &Gaussian, request: &Request) -> Result<[f64; 2]> {
+/// The middle 95 % of the distance over resamples of the rows, drawn with replacement, about the distance itself: rows that
+/// are there twice make every resample's distance larger by about the same, which says nothing of its spread.
+fn interval(
+    rows: &[f32],
+    dim: usize,
+    target: &Gaussian,
+    distance: f64,
+    request: &Request,
+) -> Result<[f64; 2]> {
     let count = rows.len() / dim;
     let bar = progress_bar(request.bootstrap as u64, 0, "resamples").with_prefix("FID");
     let interrupt = Interrupt::listen();
@@ -287,6 +295,7 @@ fn interval(rows: &[f32], dim: usize, target: &Gaussian, request: &Request) -> R
     }
     bar.finish_and_clear();
     distances.sort_by(f64::total_cmp);
+    let shift = distance - distances.iter().sum::<f64>() / distances.len() as f64;
     let at = |share: f64| distances[((distances.len() - 1) as f64 * share).round() as usize];
-    Ok([at(0.025), at(0.975)])
+    Ok([0.025, 0.975].map(|share| (at(share) + shift).max(0.0)))
 }

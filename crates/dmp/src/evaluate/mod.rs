@@ -9,11 +9,13 @@
 //! | [`weights`] | finds Inception's weights on this machine |
 //! | [`figures`] | FID and its kin from features |
 //! | [`loss`] | the denoising loss by noise level, bare and patched |
+//! | [`feasible`] | whether what is asked for can be had of two sides |
 //! | [`cache`] | features of a reference, kept between runs |
 
 pub mod cache;
 pub mod extract;
 pub mod fashion;
+pub mod feasible;
 pub mod figures;
 pub mod loss;
 pub mod pictures;

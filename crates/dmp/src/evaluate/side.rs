@@ -42,6 +42,18 @@ pub struct Features {
     pub dim: usize,
 }
 
+impl Side<'_> {
+    /// Images, or rows of features; statistics do not say of how many they are.
+    pub fn count(&self) -> Option<usize> {
+        match self {
+            Self::Images(pictures) => Some(pictures.count),
+            Self::Inception(extracted) => Some(extracted.count),
+            Self::Features(features) => Some(features.values.len() / features.dim.max(1)),
+            Self::Statistics(_) => None,
+        }
+    }
+}
+
 /// Opens images (a folder, a tar or parquet file, an `.npz`), an `.npz` of statistics, or a `.safetensors` of features.
 pub fn open(path: &Path) -> Result<Side<'static>> {
     let images = || {
@@ -78,14 +90,18 @@ fn statistics(path: &Path) -> Result<Option<Statistics>> {
     if !has("mu") && !has("sigma") {
         return Ok(None);
     }
-    let mut gaussian = |mean: &str, covariance: &str| -> Result<Gaussian> {
+    let mut gaussian = |mean: &str, sigma: &str| -> Result<Gaussian> {
         let mean = numbers(&mut archive, mean).with_context(|| shown.clone())?;
-        let covariance = numbers(&mut archive, covariance).with_context(|| shown.clone())?;
+        let covariance = numbers(&mut archive, sigma).with_context(|| shown.clone())?;
         ensure!(
             covariance.len() == mean.len() * mean.len(),
             "{shown}: a covariance of {} numbers does not belong to a mean of {}",
             covariance.len(),
             mean.len()
+        );
+        ensure!(
+            is_covariance(&covariance, mean.len()),
+            "{shown}: '{sigma}' is not symmetric or has a negative variance, so that it is no covariance; make the statistics again"
         );
         Ok(Gaussian {
             // Such files do not say of how many images they are.
@@ -99,6 +115,16 @@ fn statistics(path: &Path) -> Result<Option<Statistics>> {
         .then(|| gaussian("mu_s", "sigma_s"))
         .transpose()?;
     Ok(Some(Statistics { pool, spatial }))
+}
+
+/// Symmetric but for rounding, with no variance below zero.
+fn is_covariance(values: &[f64], dim: usize) -> bool {
+    let largest = (0..dim).map(|i| values[i * dim + i]).fold(0.0, f64::max);
+    let tolerance = 1e-5 * largest;
+    (0..dim).all(|i| {
+        values[i * dim + i] >= -tolerance
+            && (0..i).all(|j| (values[i * dim + j] - values[j * dim + i]).abs() <= tolerance)
+    })
 }
 
 fn numbers(archive: &mut npyz::npz::NpzArchive<File>, name: &str) -> Result<Vec<f64>> {

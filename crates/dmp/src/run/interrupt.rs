@@ -22,7 +22,7 @@ impl Interrupt {
     /// Listens for Ctrl-C (and SIGTERM) from now on; every call shares one listener.
     pub fn listen() -> Self {
         Self::listener(|| {
-            eprintln!("\nstopping at the next step; press Ctrl-C again to stop at once");
+            crate::tell!("\nstopping at the next step; press Ctrl-C again to stop at once");
         })
     }
 

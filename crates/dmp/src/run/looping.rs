@@ -88,7 +88,7 @@ pub fn run(
             directory.append_stats(&line)?;
             if done == plan.steps && line.mean.mse > NO_PREDICTION {
                 bar.suspend(|| {
-                    eprintln!(
+                    crate::tell!(
                         "note: the squared error of the predicted noise ends at {:.3}, and predicting nothing would give 1: this training \
                          diverged; train again into another --out, with a lower learning rate",
                         line.mean.mse

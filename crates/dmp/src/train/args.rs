@@ -144,16 +144,17 @@ impl LoopArgs {
         let estimate = work.estimate();
         let plan = Plan { settings, estimate };
         say(toml::to_string(&plan)?.trim_end())?;
-        eprintln!(
+        crate::tell!(
             "a step of {} images: {}FLOP and at least {}iB of memory",
             work.batch,
             scaled(estimate.step_flops as f64, 1000.0),
             scaled(estimate.memory_bytes as f64, 1024.0)
         );
         if estimate.added_parameters > 0 {
-            eprintln!(
+            crate::tell!(
                 "{} parameters are added (+{:.2} %)",
-                estimate.added_parameters, estimate.added_percent
+                estimate.added_parameters,
+                estimate.added_percent
             );
         }
         Ok(())

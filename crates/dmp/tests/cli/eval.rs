@@ -41,7 +41,7 @@ fn features_of_another_program_are_compared() {
     assert_eq!(same["precision"], 1.0);
     assert!(same.get("kid").is_none(), "too few for a subset: left out");
     let moved = figures(&format!(
-        "eval {a} --reference {b} --json --metrics fid,kid --kid-subset-size 40 --bootstrap 10"
+        "eval {a} --reference {b} --json --metrics fid,kid --kid-subset-size 40 --bootstrap 20"
     ));
     // The same spread, four means moved by one.
     assert!(
@@ -50,7 +50,24 @@ fn features_of_another_program_are_compared() {
     );
     assert!(moved["kid"].as_f64().unwrap() > 0.1, "{moved}");
     let [low, high] = [0, 1].map(|end| moved["fid_interval"][end].as_f64().unwrap());
-    assert!(low < high && high < 8.0, "{moved}");
+    let fid = moved["fid"].as_f64().unwrap();
+    assert!(low < fid && fid < high && high < 8.0, "{moved}");
+    let eval = format!("eval {a} --reference {b} --metrics");
+    for (rest, says) in [
+        (format!("fid --save {b}"), "--save"),
+        (
+            "fid,kid --dry-run".to_owned(),
+            "--metrics kid: 60 samples are too few, 1000 are needed",
+        ),
+        (
+            "prdc --bootstrap 20".to_owned(),
+            "--bootstrap is for the FID",
+        ),
+        ("is".to_owned(), "needs the samples' images"),
+    ] {
+        let error = refused(&format!("{eval} {rest}"));
+        assert!(error.contains(says), "{error}");
+    }
     assert_eq!(
         (&moved["samples_count"], &moved["reference_count"]),
         (&60.into(), &60.into())
@@ -76,7 +93,7 @@ fn features_of_another_program_are_compared() {
 
     let error = refused(&format!("eval {a} --reference {b} --metrics kid"));
     assert!(
-        error.contains("60 images") && error.contains("1000"),
+        error.contains("60 samples") && error.contains("1000"),
         "{error}"
     );
     let error = refused(&format!("eval {a} --reference {b} --metrics is"));

@@ -353,3 +353,22 @@ fn pretraining_can_be_taken_further() {
     let product = |run| bench.bytes(&format!("{run}/backbone.safetensors"));
     assert_eq!(product("short"), product("long"));
 }
+
+/// Progress and notes are of less worth than the work.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_error_that_takes_no_more_stops_nothing() {
+    let bench = Bench::new();
+    let line = bench.train_line("run", "--steps 2");
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let status = std::process::Command::new(assert_cmd::cargo::cargo_bin("dmp"))
+        .args(line.split_whitespace())
+        .stderr(full)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    assert!(bench.path("run/patch.safetensors").is_file());
+}

@@ -88,6 +88,9 @@ pub const DEPENDENCY_RULES: &[DependencyRule] = &[
 /// No source is longer: a file a reader can hold in the head.
 pub const MOST_LINES: usize = 600;
 
+/// Macros that stop long work where standard error takes no more; `tell!` does not.
+pub const TELLING: &[&str] = &["eprint", "eprintln"];
+
 /// Macros that stand for work left undone.
 pub const UNFINISHED: &[&str] = &["todo", "unimplemented"];
 

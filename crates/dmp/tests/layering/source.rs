@@ -1,7 +1,7 @@
 //! Which rules a source file breaks.
 
 use crate::names::Names;
-use crate::rules::{COMMANDS, MAY_BE_UNFINISHED, MOST_LINES, SOURCE_RULES, UNFINISHED};
+use crate::rules::{COMMANDS, MAY_BE_UNFINISHED, MOST_LINES, SOURCE_RULES, TELLING, UNFINISHED};
 use crate::{File, Violation};
 
 /// Checks every file against every rule.
@@ -42,6 +42,18 @@ fn check_one(file: &File, commands: &[&str]) -> Vec<Violation> {
     {
         if !may_be_unfinished && file.path.starts_with("crates/") {
             violations.push(violation(*line, format!("`{name}!` leaves work undone")));
+        }
+    }
+    for (name, line) in names
+        .macros
+        .iter()
+        .filter(|(name, _)| TELLING.contains(&name.as_str()))
+    {
+        if is_within(&file.path, "crates/dmp/src") {
+            violations.push(violation(
+                *line,
+                format!("`{name}!` panics where standard error takes no more; use `tell!`"),
+            ));
         }
     }
     for rule in SOURCE_RULES
@@ -201,6 +213,10 @@ mod tests {
         assert_eq!(check(&[file("xtask/src/main.rs", &long)]), []);
         let rule = only("xtask/src/main.rs", &format!("{long}fn f() {{}}\n")).rule;
         assert!(rule.starts_with("601 lines"), "{rule}");
+
+        let telling = |path: &str| check(&[file(path, "fn f() { eprintln!(); }\n")]).len();
+        assert_eq!(telling("crates/dmp/src/a.rs"), 1);
+        assert_eq!(telling("xtask/src/a.rs"), 0);
 
         for unfinished in UNFINISHED {
             let violation = only(

@@ -38,7 +38,7 @@ pub(super) fn from(folder: &Path, args: &ConvertArgs, device: &Device) -> Result
     let backbone = open_backbone(&args.model, device)?;
     let lora =
         from_peft(&config, file.tensors, backbone.model.config(), device).with_context(shown)?;
-    eprintln!(
+    crate::tell!(
         "note: PEFT's files do not say which backbone they are of; this one is now of {}",
         args.model
     );

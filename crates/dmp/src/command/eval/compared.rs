@@ -12,12 +12,13 @@ use super::EvalArgs;
 use super::save::Save;
 use crate::evaluate::cache::Slot;
 use crate::evaluate::extract::Extractor;
+use crate::evaluate::feasible;
 use crate::evaluate::figures::{Figures, Metric, Request, figures};
 use crate::evaluate::pictures::Pictures;
 use crate::evaluate::side::{self, Side};
 use crate::evaluate::weights::{self, Weights};
 use crate::flags;
-use crate::output::say;
+use crate::output::{refuse_replacing, say};
 use crate::sampling::Sampling;
 
 // What torch-fidelity takes.
@@ -41,10 +42,10 @@ pub struct InceptionArgs {
     #[arg(long, value_delimiter = ',')]
     metrics: Vec<Metric>,
     /// Random subsets of the kernel distance
-    #[arg(long, default_value_t = KID_SUBSETS, value_parser = flags::count)]
+    #[arg(long, default_value_t = KID_SUBSETS, value_parser = flags::repeats)]
     kid_subsets: usize,
     /// Images in such a subset
-    #[arg(long, default_value_t = KID_SUBSET_SIZE, value_parser = flags::count)]
+    #[arg(long, default_value_t = KID_SUBSET_SIZE, value_parser = flags::two_or_more)]
     kid_subset_size: usize,
     /// Neighbours that precision and recall reach to
     #[arg(long, default_value_t = NEIGHBOURS, value_parser = flags::count)]
@@ -52,8 +53,8 @@ pub struct InceptionArgs {
     /// Parts of the Inception score
     #[arg(long, default_value_t = SPLITS, value_parser = flags::count)]
     splits: usize,
-    /// Resamples for a 95 % interval of the FID; 0 for none
-    #[arg(long, default_value_t = 0)]
+    /// Resamples for a 95 % interval of the FID at this number of images; 0 for none, or at least 20
+    #[arg(long, default_value_t = 0, value_parser = flags::resamples)]
     bootstrap: usize,
     /// Seed of subsets and shuffles; 2020 is torch-fidelity's
     #[arg(long, default_value_t = METRIC_SEED)]
@@ -79,6 +80,12 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
     let save = args.inception.save.as_deref();
     let save = save.map(Save::to).transpose()?;
     let reference_path = Path::new(&args.reference);
+    if let Some(save) = &args.inception.save {
+        refuse_replacing("--save", save, reference_path)?;
+        if let Some(samples) = &args.samples {
+            refuse_replacing("--save", save, samples)?;
+        }
+    }
     ensure!(
         reference_path.exists(),
         "--reference {}: no such file or folder; give one, or held-out, validation or train",
@@ -105,6 +112,8 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
             ))
         }
     };
+    let request = args.inception.request();
+    feasible::check(&request, &samples, &reference)?;
     let mut seen = Seen {
         args: &args.inception,
         weights: None,
@@ -120,7 +129,6 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
     if let Some(save) = save {
         save.write(&samples)?;
     }
-    let request = args.inception.request();
     let found = figures(&samples, &reference, &request)?;
     warn_if_few(&samples);
     warn_if_few(&reference);
@@ -225,19 +233,11 @@ impl Seen<'_> {
 }
 
 /// Images on a side, where it says.
-fn count(side: &Side<'_>) -> Option<usize> {
-    match side {
-        Side::Inception(extracted) => Some(extracted.count),
-        Side::Features(features) => Some(features.values.len() / features.dim.max(1)),
-        Side::Statistics(_) | Side::Images(_) => None,
-    }
-}
-
 fn warn_if_few(side: &Side<'_>) {
-    if let (Side::Inception(_), Some(count)) = (side, count(side))
+    if let (Side::Inception(_), Some(count)) = (side, side.count())
         && count <= Inception::FEATURES
     {
-        eprintln!(
+        crate::tell!(
             "note: {count} images do not determine a covariance of {} features; a distance of so few is too large and \
              compares only with others of as many (10 000 or more are usual)",
             Inception::FEATURES
@@ -255,10 +255,10 @@ fn print_json(
     let mut object = serde_json::to_value(figures)?;
     let rest = json!({
         "samples": args.samples.as_ref().map_or_else(|| args.model.clone(), |path| path.display().to_string()),
-        "patch": args.patch,
+        "patch": args.patch.as_ref().map(|path| path.display().to_string()),
         "reference": args.reference,
-        "samples_count": count(samples),
-        "reference_count": count(reference),
+        "samples_count": samples.count(),
+        "reference_count": reference.count(),
         "definition": {
             "network": weights.map(|_| "Inception-v3 of 2015-12-05, FID variant"),
             "inception_sha256": weights.map(|weights| weights.sha256.clone()),

@@ -75,7 +75,7 @@ impl Program {
             .context("a process cannot be waited for")?;
         let said = String::from_utf8_lossy(&output.stderr);
         if stderr == Stderr::Shown {
-            notes(&said).for_each(|note| eprintln!("{note}"));
+            notes(&said).for_each(|note| crate::tell!("{note}"));
         }
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

@@ -76,7 +76,7 @@ impl<'a> Sweep<'a> {
                 return Err(self.stopped(Interrupted(String::new()).into(), String::new));
             }
             let rest = self.rest(index)?;
-            eprintln!(
+            crate::tell!(
                 "[{} of {}] {}{}",
                 index + 1,
                 self.steps.len(),

@@ -266,7 +266,7 @@ fn whole(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     let data = args.training.open_data(Some(shape(sizes)))?;
     let settings = args.whole_settings(sizes, Subject::of(&backbone, &data, schedule));
     let directory = args.directory(&settings)?;
-    eprintln!(
+    crate::tell!(
         "all {} parameters, {} images",
         settings.backbone.num_params(),
         data.len()
@@ -280,7 +280,7 @@ fn whole(args: &TrainArgs, device: &Device) -> Result<&'static str> {
 
 /// Says how large an addition to the backbone is, and what it will be trained on.
 fn report_size(kind: &str, added: usize, sizes: &DitConfig, data: &Dataset) {
-    eprintln!(
+    crate::tell!(
         "{kind} of {added} parameters (+{:.2} %), {} images",
         100.0 * added as f64 / sizes.num_params() as f64,
         data.len()

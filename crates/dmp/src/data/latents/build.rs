@@ -248,7 +248,7 @@ impl Request<'_> {
                 }
                 Err(error) => {
                     let name = &source.items()[index].name;
-                    bar.suspend(|| eprintln!("{name}: left out: {error:#}"));
+                    bar.suspend(|| crate::tell!("{name}: left out: {error:#}"));
                     shard.bad.push(place);
                 }
             }

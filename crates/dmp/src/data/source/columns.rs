@@ -95,7 +95,7 @@ impl Columns {
         if let Some((label, _)) = label {
             one_of("classes", &declared_classes, label);
         } else if let Some((name, _)) = leaves.iter().find(|(name, _)| usual(name)) {
-            eprintln!(
+            crate::tell!(
                 "note: the column '{name}' is not of whole numbers, and is not used as classes"
             );
         }
@@ -116,7 +116,7 @@ impl Columns {
 /// Says which of several columns is used.
 fn one_of(what: &str, columns: &[&str], used: &str) {
     if columns.len() > 1 {
-        eprintln!(
+        crate::tell!(
             "note: of the columns of {what} {}, '{used}' is used",
             columns.join(", ")
         );

@@ -116,7 +116,7 @@ impl Source {
                     .iter()
                     .filter(|item| item.label.is_some())
                     .count();
-                eprintln!(
+                crate::tell!(
                     "note: {name}: {count} of {} images have a class; no class is used",
                     self.items.len()
                 );

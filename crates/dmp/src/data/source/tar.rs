@@ -131,14 +131,14 @@ fn samples(file: usize, path: &Path) -> Result<Vec<Sample>> {
         }
     }
     if length < last + BLOCK {
-        eprintln!(
+        crate::tell!(
             "note: {shown}: ends without the mark that tar files end with; if it was cut off, images are missing"
         );
     }
     let lost = samples.iter().filter(|sample| sample.image.is_none());
     let lost: Vec<&String> = lost.filter_map(|sample| sample.misnamed.as_ref()).collect();
     if let Some(first) = lost.first() {
-        eprintln!(
+        crate::tell!(
             "note: {shown}: {} images are left out, as {first}: WebDataset ends a name at its first dot; name them without others",
             lost.len()
         );

@@ -68,6 +68,11 @@ impl<M: Backbone> Baked<M> {
         &self.steps.timesteps
     }
 
+    /// What it is of.
+    pub fn backbone(&self) -> &M {
+        &self.backbone
+    }
+
     /// The same with the backbone that `change` makes of it, as for images of another size.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod command;
 pub mod compute;
 pub mod data;
 pub mod device;
+pub mod digest;
 pub mod evaluate;
 pub mod flags;
 pub mod gate_view;

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::baked::Baked;
 use dmp_model::checkpoint::BackboneFile;
-use dmp_model::denoiser::{Denoiser, ImageLayout};
+use dmp_model::denoiser::{Backbone, Denoiser, ImageLayout};
 use dmp_model::dit::Dit;
 use dmp_model::patched::Patched;
 use dmp_model::vae::Vae;
@@ -215,6 +215,16 @@ impl Model {
             height: pixels * drawn.height,
             width: pixels * drawn.width,
         }
+    }
+
+    /// Bytes that an image takes while a block computes it, at the least: its tokens, and what is added to them.
+    pub fn least_bytes_an_image(&self) -> u128 {
+        let backbone = match &self.network {
+            Network::Bare(model) => model,
+            Network::Patched(model) => model.backbone(),
+            Network::Baked(model) => model.backbone(),
+        };
+        2 * 4 * backbone.num_tokens() as u128 * backbone.hidden_size() as u128
     }
 
     /// Whether what it draws are latents, which may have any value.

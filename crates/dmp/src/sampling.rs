@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::DIFFUSION_STEPS;
 use crate::compute::Dtype;
 use crate::flags;
+use crate::memory::ensure_fits;
 use crate::models::Model;
 use crate::run::{Interrupt, Interrupted, Workers};
 
@@ -219,6 +220,14 @@ impl<'a> Sampling<'a> {
                 .null_label()
                 .context("--guidance: the model was trained without label dropout, so there is nothing to guide from; leave the flag out")?;
         }
+        let workers = Workers::on(device)?;
+        let at_once = args.count.min(args.batch.saturating_mul(workers.count()));
+        let passes = if args.guidance == 1.0 { 1 } else { 2 };
+        ensure_fits(
+            &format!("--batch {}", args.batch),
+            passes * at_once as u128 * model.least_bytes_an_image(),
+            "give a smaller --batch, or a smaller --size",
+        )?;
         let diffusion = Diffusion::new(model.schedule, DIFFUSION_STEPS)
             .respaced(&args.sampling_steps)
             .context("--sampling-steps")?;
@@ -235,7 +244,7 @@ impl<'a> Sampling<'a> {
             },
             begun: 0,
             ready: VecDeque::new(),
-            workers: Workers::on(device)?,
+            workers,
         })
     }
 

@@ -10,6 +10,7 @@ use crate::bench::{Bench, Inference, Profile, peak_memory};
 use crate::compute::{CheckpointingName, Dtype};
 use crate::device;
 use crate::flags;
+use crate::memory::ensure_fits;
 use crate::models::open_backbone;
 use crate::output::say;
 use crate::report::table::{Column, Table};
@@ -65,6 +66,12 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
         batch: args.batch,
         reps: args.reps,
     };
+    let tokens = bench.config.num_tokens() as u128 * bench.config.hidden_size as u128;
+    ensure_fits(
+        &format!("--batch {}", bench.batch),
+        2 * 4 * bench.batch as u128 * tokens,
+        "give a smaller --batch, or fewer --tokens",
+    )?;
     let Inference {
         forward,
         sampler_step,

@@ -1,6 +1,5 @@
 //! Features of a reference, kept between runs under the hash of what they are of.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -63,21 +62,6 @@ fn key(path: &Path, weights: &str, preprocess: Preprocess) -> Result<String> {
         hasher.update(content.sha256());
     }
     Ok(hex(&hasher.finalize()))
-}
-
-/// Adds the contents of a file.
-pub fn hash(path: &Path, hasher: &mut Sha256) -> Result<()> {
-    let mut file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    hasher.update(length.to_le_bytes());
-    let mut block = vec![0; 1 << 16];
-    loop {
-        let read = file.read(&mut block)?;
-        if read == 0 {
-            return Ok(());
-        }
-        hasher.update(&block[..read]);
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A run directory: `config.toml`, `stats.jsonl`, `checkpoints/`, and what the run makes.
 
 mod error;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -136,8 +137,15 @@ impl RunDir {
     }
 
     /// The newest whole checkpoint: its steps and its folder.
+    ///
+    /// # Errors
+    /// When a file in it is not what the run wrote.
     pub fn latest_checkpoint(&self) -> Result<Option<(u64, PathBuf)>, RunDirError> {
-        Ok(self.checkpoints()?.pop())
+        let latest = self.checkpoints()?.pop();
+        if let Some((_, folder)) = &latest {
+            sums::check(folder)?;
+        }
+        Ok(latest)
     }
 
     /// Whole checkpoints, oldest first.
@@ -184,6 +192,7 @@ impl RunDir {
         }
         create_dir(&partial)?;
         fill(&partial)?;
+        sums::write(&partial)?;
         fs::rename(&partial, &name).map_err(|source| io(&name, source))?;
         let folder = self.path("checkpoints");
         sync_folder(&folder).map_err(|source| io(&folder, source))?;

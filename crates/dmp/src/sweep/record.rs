@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use super::elsewhere::{Elsewhere, Wanted};
 use super::plan::{Plan, Step, Work};
 use super::stamp::Stamps;
-use crate::evaluate::{cache, weights};
+use crate::digest::add_file;
+use crate::evaluate::weights;
 use crate::output::write_atomic;
 
 /// What a step found, and of what.
@@ -164,8 +165,11 @@ impl<'a> Records<'a> {
             return Ok(Some(hash.clone()));
         }
         let mut hasher = Sha256::new();
-        cache::hash(&path, &mut hasher)
-            .with_context(|| format!("{}: cannot be read", path.display()))?;
+        let mut add = || {
+            hasher.update(fs::metadata(&path)?.len().to_le_bytes());
+            add_file(&mut hasher, &path)
+        };
+        add().with_context(|| format!("{}: cannot be read", path.display()))?;
         let hash = hex(&hasher.finalize());
         self.hashes.insert(path, hash.clone());
         Ok(Some(hash))

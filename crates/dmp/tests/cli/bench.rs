@@ -31,3 +31,19 @@ fn times_a_model_and_says_what_was_timed() {
     let error = refused("bench --backbone dit-q-2");
     assert!(error.contains("dit-q-2"), "{error}");
 }
+
+/// More than any machine has, where the system says how much there is.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_memory_cannot_hold_is_refused_before_it_is_begun() {
+    for line in [
+        "bench --backbone dit-xl-2 --tokens 1048576 --batch 65536",
+        "sample --model demo --size 4096 --count 65536 --batch 65536 --out never",
+    ] {
+        let error = refused(line);
+        assert!(
+            error.contains("--batch 65536") && error.contains("GiB"),
+            "{error}"
+        );
+    }
+}

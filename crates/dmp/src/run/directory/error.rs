@@ -65,6 +65,14 @@ pub enum RunDirError {
         /// The directory.
         path: PathBuf,
     },
+    /// A file of a checkpoint is missing, damaged or of another.
+    #[error(
+        "{path}: is not what the run wrote there; delete this checkpoint to go on from the one before"
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line of statistics cannot be read.
     #[error("{path}: line {line} is no statistics ({reason}); remove it")]
     Stats {

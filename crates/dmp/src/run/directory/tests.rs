@@ -64,6 +64,20 @@ fn checkpoints_are_whole_and_old_ones_go() {
         .map(|(step, _)| step)
         .collect();
     assert_eq!(steps, [20, 30, 40]);
+    // Another's file, or none.
+    let file = run.path("checkpoints/step-00000040/x");
+    for damage in [
+        |path| fs::write(path, "y"),
+        |path: &PathBuf| fs::remove_file(path),
+    ] {
+        damage(&file).unwrap();
+        let error = run.latest_checkpoint().unwrap_err().to_string();
+        assert!(
+            error.contains("step-00000040") && error.contains("delete this"),
+            "{error}"
+        );
+    }
+    fs::write(&file, "x").unwrap();
     // One that was cut off is not a checkpoint.
     let failed = run.save_checkpoint(50, None, |path| {
         Err(RunDirError::Io {

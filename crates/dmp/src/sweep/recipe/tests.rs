@@ -156,6 +156,7 @@ fn the_recipes_of_the_repository_are_some() {
         (include_str!("../../../../../recipes/order.toml"), 3),
         (include_str!("../../../../../recipes/ablations.toml"), 3),
         (include_str!("../../../../../recipes/rates.toml"), 1),
+        (include_str!("../../../../../recipes/rates-again.toml"), 3),
     ] {
         let recipe = Recipe::parse(text).unwrap();
         assert_eq!(recipe.seeds.len(), seeds);

@@ -1,6 +1,7 @@
 //! `dmp eval`: how good images are.
 
 mod compared;
+mod inception;
 mod save;
 
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use crate::models::Model;
 use crate::output::say;
 use crate::run::DryRun;
 use crate::sampling::{Sampling, SamplingArgs, open_model};
-use compared::{InceptionArgs, compared};
+use compared::compared;
+use inception::InceptionArgs;
 
 /// Measure images, or what a model draws, against a reference
 #[derive(Debug, Args)]

@@ -71,6 +71,16 @@ impl Extracted {
         })
     }
 
+    /// Whether every part is of all images, and the pooled features as wide as Inception's.
+    pub fn is_whole(&self) -> bool {
+        let parts = [&self.spatial, &self.logits, &self.logits_with_bias];
+        self.count > 0
+            && self.pool.len() == self.count * Inception::FEATURES
+            && parts
+                .iter()
+                .all(|part| part.len().is_multiple_of(self.count))
+    }
+
     fn append(&mut self, other: Self) {
         self.count += other.count;
         self.pool.extend(other.pool);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use dmp_math::moments::Gaussian;
-use dmp_model::checkpoint::{HostTensor, TensorFile};
+use dmp_model::checkpoint::{HostTensor, TensorFile, Tensors};
 
 use super::extract::Extracted;
 use super::pictures::Pictures;
@@ -70,7 +70,7 @@ pub fn open(path: &Path) -> Result<Side<'static>> {
             None => images(),
         },
         Some("tar" | "parquet") => images(),
-        Some("safetensors") => Ok(Side::Features(features(path)?)),
+        Some("safetensors") => features(path),
         _ => bail!(
             "{}: give a folder of images, a .tar or .parquet of them, an .npz of images ('arr_0') or of statistics \
              ('mu', 'sigma'), or a .safetensors of features",
@@ -143,13 +143,22 @@ fn numbers(archive: &mut npyz::npz::NpzArchive<File>, name: &str) -> Result<Vec<
 }
 
 /// The one tensor `[count, dim]` of a file, or that named `features`.
-fn features(path: &Path) -> Result<Features> {
+/// Features of another program, or all that `--save` keeps of Inception's.
+fn features(path: &Path) -> Result<Side<'static>> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| format!("{shown}: cannot be read"))?;
     let mut tensors = TensorFile::from_bytes(&bytes)
         .with_context(|| shown.clone())?
         .tensors;
     let named = tensors.remove("features");
+    if let (Some(pool), true) = (&named, tensors.contains_key("spatial")) {
+        let all = Tensors::from([("pool".to_owned(), pool.clone())]);
+        let extracted = Extracted::from_tensors(all.into_iter().chain(tensors).collect());
+        let whole = extracted.filter(Extracted::is_whole).with_context(|| {
+            format!("{shown}: its tensors are not of as many images each, or not Inception's; save them again")
+        })?;
+        return Ok(Side::Inception(whole));
+    }
     let HostTensor { shape, values } = match named {
         Some(tensor) => tensor,
         None if tensors.len() == 1 => tensors
@@ -161,5 +170,5 @@ fn features(path: &Path) -> Result<Features> {
     let &[_, dim] = shape.as_slice() else {
         bail!("{shown}: features of shape {shape:?}; give [count, width]");
     };
-    Ok(Features { values, dim })
+    Ok(Side::Features(Features { values, dim }))
 }

@@ -63,6 +63,14 @@ fn features_of_another_program_are_compared() {
             "prdc --bootstrap 20".to_owned(),
             "--bootstrap is for the FID",
         ),
+        (
+            "fid --preprocess clean".to_owned(),
+            "--preprocess is for images",
+        ),
+        (
+            "fid --neighbours 5".to_owned(),
+            "--neighbours is of a metric",
+        ),
         ("is".to_owned(), "needs the samples' images"),
     ] {
         let error = refused(&format!("{eval} {rest}"));
@@ -182,4 +190,11 @@ fn a_folder_and_an_array_of_the_same_images_are_the_same() {
         format!("eval {folder} --reference {kept} --inception {weights} --metrics sfid --json");
     let figures: Value = serde_json::from_str(&ok(&line)).unwrap();
     assert!(figures["sfid"].as_f64().unwrap().abs() < 1e-2, "{figures}");
+    // And kept features are all that they were taken with.
+    let kept = bench.str("kept.safetensors");
+    ok(&format!("{line} --save {kept}"));
+    let line = format!("eval {kept} --reference {kept} --metrics sfid,prdc --neighbours 2 --json");
+    let figures: Value = serde_json::from_str(&ok(&line)).unwrap();
+    assert!(figures["sfid"].as_f64().unwrap().abs() < 1e-2, "{figures}");
+    assert_eq!(figures["precision"], 1.0);
 }

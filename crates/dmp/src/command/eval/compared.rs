@@ -1,69 +1,25 @@
 //! With Inception's features, or features that both sides bring.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use clap::Args;
-use dmp_model::features::{Inception, Preprocess};
+use dmp_model::features::Inception;
 use serde_json::json;
 
 use super::EvalArgs;
+use super::inception::InceptionArgs;
 use super::save::Save;
 use crate::evaluate::cache::Slot;
 use crate::evaluate::extract::Extractor;
 use crate::evaluate::feasible;
-use crate::evaluate::figures::{Figures, Metric, Request, figures};
+use crate::evaluate::figures::{Figures, Request, figures};
 use crate::evaluate::pictures::Pictures;
 use crate::evaluate::side::{self, Side};
 use crate::evaluate::weights::{self, Weights};
 use crate::flags;
 use crate::output::{refuse_replacing, say};
 use crate::sampling::Sampling;
-
-// What torch-fidelity takes.
-const KID_SUBSETS: usize = 100;
-const KID_SUBSET_SIZE: usize = 1000;
-const NEIGHBOURS: usize = 3;
-const SPLITS: usize = 10;
-const METRIC_SEED: u32 = 2020;
-
-/// How FID and its kin are computed.
-#[derive(Debug, Args)]
-pub struct InceptionArgs {
-    /// Inception's weights: torch-fidelity's or pytorch-fid's .pth, or the TorchScript .pt of StyleGAN and clean-fid
-    /// [default: $DMP_INCEPTION, or one in the cache folder]
-    #[arg(long)]
-    inception: Option<PathBuf>,
-    /// Whose resizing: torch-fidelity, pytorch-fid or clean
-    #[arg(long, default_value_t = Preprocess::TorchFidelity)]
-    preprocess: Preprocess,
-    /// What to compute, of fid, sfid, is, kid, prdc (precision, recall, density, coverage) [default: all that can be]
-    #[arg(long, value_delimiter = ',')]
-    metrics: Vec<Metric>,
-    /// Random subsets of the kernel distance
-    #[arg(long, default_value_t = KID_SUBSETS, value_parser = flags::repeats)]
-    kid_subsets: usize,
-    /// Images in such a subset
-    #[arg(long, default_value_t = KID_SUBSET_SIZE, value_parser = flags::two_or_more)]
-    kid_subset_size: usize,
-    /// Neighbours that precision and recall reach to
-    #[arg(long, default_value_t = NEIGHBOURS, value_parser = flags::count)]
-    neighbours: usize,
-    /// Parts of the Inception score
-    #[arg(long, default_value_t = SPLITS, value_parser = flags::count)]
-    splits: usize,
-    /// Resamples for a 95 % interval of the FID at this number of images; 0 for none, or at least 20
-    #[arg(long, default_value_t = 0, value_parser = flags::resamples)]
-    bootstrap: usize,
-    /// Seed of subsets and shuffles; 2020 is torch-fidelity's
-    #[arg(long, default_value_t = METRIC_SEED)]
-    metric_seed: u32,
-    /// Where to keep what the samples come to: a .safetensors of their features, or an .npz of statistics ('mu', 'sigma',
-    /// 'mu_s', 'sigma_s'); either can be a --reference
-    #[arg(long)]
-    save: Option<PathBuf>,
-}
 
 /// With Inception's features, or features that both sides bring.
 pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
@@ -114,6 +70,7 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
     };
     let request = args.inception.request();
     feasible::check(&request, &samples, &reference)?;
+    args.inception.refuse_idle([&samples, &reference])?;
     let mut seen = Seen {
         args: &args.inception,
         weights: None,
@@ -144,36 +101,6 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
         print_lines(&found)?;
     }
     Ok(())
-}
-
-impl InceptionArgs {
-    /// The first of these flags that asks for something; they mean nothing to the embedded network.
-    pub fn first_given(&self) -> Option<&'static str> {
-        flags::first_given(&[
-            ("--inception", self.inception.is_some()),
-            ("--preprocess", self.preprocess != Preprocess::TorchFidelity),
-            ("--metrics", !self.metrics.is_empty()),
-            ("--kid-subsets", self.kid_subsets != KID_SUBSETS),
-            ("--kid-subset-size", self.kid_subset_size != KID_SUBSET_SIZE),
-            ("--neighbours", self.neighbours != NEIGHBOURS),
-            ("--splits", self.splits != SPLITS),
-            ("--bootstrap", self.bootstrap != 0),
-            ("--metric-seed", self.metric_seed != METRIC_SEED),
-            ("--save", self.save.is_some()),
-        ])
-    }
-
-    fn request(&self) -> Request {
-        Request {
-            metrics: self.metrics.clone(),
-            kid_subsets: self.kid_subsets,
-            kid_subset_size: self.kid_subset_size,
-            neighbours: self.neighbours,
-            splits: self.splits,
-            bootstrap: self.bootstrap,
-            seed: self.metric_seed,
-        }
-    }
 }
 
 /// Inception, opened once when it is first needed.

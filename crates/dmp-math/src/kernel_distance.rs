@@ -60,12 +60,12 @@ pub fn kernel_distance(
     settings: KernelSettings,
 ) -> Result<Estimate, FeaturesError> {
     a.same_width(&b)?;
-    let least = settings.subset_size.max(2);
-    if settings.subset_size < 2 {
+    let least = settings.subset_size;
+    if least < 2 {
         return Err(FeaturesError::TooFew {
-            rows: settings.subset_size,
+            rows: least,
             what: "a subset of the kernel distance",
-            least,
+            least: 2,
             or: "",
         });
     }

@@ -30,6 +30,11 @@ pub fn ensure_fits(what: &str, bytes: u128, mend: &str) -> Result<()> {
     within(what, bytes, mend, available())
 }
 
+/// Bytes that an image takes while a block computes it, at the least: its tokens, and what is added to them, in f32.
+pub fn least_of_an_image(tokens: usize, hidden_size: usize) -> u128 {
+    2 * 4 * tokens as u128 * hidden_size as u128
+}
+
 fn within(what: &str, bytes: u128, mend: &str, available: Option<u64>) -> Result<()> {
     let gib = |bytes: u128| bytes as f64 / (1u64 << 30) as f64;
     if let Some(available) = available.map(u128::from) {

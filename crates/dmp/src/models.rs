@@ -26,6 +26,7 @@ use backbone::local;
 
 use crate::compute::Dtype;
 use crate::data::Dataset;
+use crate::memory::least_of_an_image;
 
 /// The noise schedule of a model: what its file says, else what the user says with `--schedule`, else linear as for
 /// the public checkpoints. A user who contradicts the file is refused.
@@ -217,14 +218,14 @@ impl Model {
         }
     }
 
-    /// Bytes that an image takes while a block computes it, at the least: its tokens, and what is added to them.
+    /// Bytes that an image takes while it is drawn, at the least.
     pub fn least_bytes_an_image(&self) -> u128 {
         let backbone = match &self.network {
             Network::Bare(model) => model,
             Network::Patched(model) => model.backbone(),
             Network::Baked(model) => model.backbone(),
         };
-        2 * 4 * backbone.num_tokens() as u128 * backbone.hidden_size() as u128
+        least_of_an_image(backbone.num_tokens(), backbone.hidden_size())
     }
 
     /// Whether what it draws are latents, which may have any value.

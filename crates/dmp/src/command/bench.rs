@@ -10,7 +10,7 @@ use crate::bench::{Bench, Inference, Profile, peak_memory};
 use crate::compute::{CheckpointingName, Dtype};
 use crate::device;
 use crate::flags;
-use crate::memory::ensure_fits;
+use crate::memory::{ensure_fits, least_of_an_image};
 use crate::models::open_backbone;
 use crate::output::say;
 use crate::report::table::{Column, Table};
@@ -66,10 +66,10 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
         batch: args.batch,
         reps: args.reps,
     };
-    let tokens = bench.config.num_tokens() as u128 * bench.config.hidden_size as u128;
+    let image = least_of_an_image(bench.config.num_tokens(), bench.config.hidden_size);
     ensure_fits(
         &format!("--batch {}", bench.batch),
-        2 * 4 * bench.batch as u128 * tokens,
+        bench.batch as u128 * image,
         "give a smaller --batch, or fewer --tokens",
     )?;
     let Inference {

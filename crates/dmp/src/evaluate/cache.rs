@@ -1,6 +1,6 @@
 //! Features of a reference, kept between runs under the hash of what they are of.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use dmp_model::checkpoint::{StoredType, TensorFile, hex};
@@ -16,12 +16,12 @@ use crate::output::write_atomic;
 pub struct Slot(PathBuf);
 
 impl Slot {
-    /// The place for the images at `path`, seen by these weights in this way; `None` where there is no cache folder.
-    pub fn of(path: &Path, weights: &str, preprocess: Preprocess) -> Result<Option<Self>> {
+    /// The place for images seen by these weights in this way; `None` where there is no cache folder.
+    pub fn of(source: &Source, weights: &str, preprocess: Preprocess) -> Result<Option<Self>> {
         let Some(folder) = cache_folder() else {
             return Ok(None);
         };
-        let name = key(path, weights, preprocess)? + ".safetensors";
+        let name = key(source, weights, preprocess)? + ".safetensors";
         Ok(Some(Self(folder.join("features").join(name))))
     }
 
@@ -49,13 +49,11 @@ impl Slot {
     }
 }
 
-/// The hash of the images at `path` in their order, and of how they are seen.
-fn key(path: &Path, weights: &str, preprocess: Preprocess) -> Result<String> {
+/// The hash of images in their order, and of how they are seen.
+fn key(source: &Source, weights: &str, preprocess: Preprocess) -> Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(weights);
     hasher.update(preprocess.name());
-    // What is taken for an image, and no other file.
-    let source = Source::open(&path.display().to_string())?;
     for (index, item) in source.items().iter().enumerate() {
         let unreadable = || format!("{}: cannot be read as an image; remove it", item.name);
         let content = source.content(index).with_context(unreadable)?;
@@ -75,7 +73,10 @@ mod tests {
     fn the_key_is_of_the_images_alone() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let key = || key(folder.path(), "weights", Preprocess::TorchFidelity).unwrap();
+        let key = || {
+            let source = Source::open(&folder.path().display().to_string()).unwrap();
+            key(&source, "weights", Preprocess::TorchFidelity).unwrap()
+        };
         fs::write(at("1.png"), "one").unwrap();
         fs::write(at("2.png"), "two").unwrap();
         let both = key();

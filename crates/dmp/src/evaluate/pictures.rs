@@ -1,5 +1,7 @@
 //! Images one by one, whatever they come from.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use dmp_model::denoiser::ImageLayout;
 
@@ -12,6 +14,8 @@ pub struct Pictures<'a> {
     /// How many.
     pub count: usize,
     images: Box<dyn Iterator<Item = Result<Picture>> + 'a>,
+    /// Where they lie, of those that are not drawn.
+    source: Option<Arc<Source>>,
 }
 
 impl Iterator for Pictures<'_> {
@@ -26,6 +30,8 @@ impl<'a> Pictures<'a> {
     /// All images there, in their order.
     pub fn of(source: Source) -> Self {
         let count = source.items().len();
+        let source = Arc::new(source);
+        let kept = source.clone();
         let read = move |index: usize| {
             let name = &source.items()[index].name;
             let picture = source.content(index).and_then(Content::picture);
@@ -34,7 +40,13 @@ impl<'a> Pictures<'a> {
         Self {
             count,
             images: Box::new((0..count).map(read)),
+            source: Some(kept),
         }
+    }
+
+    /// Where they lie; `None` of what is drawn.
+    pub fn source(&self) -> Option<&Source> {
+        self.source.as_deref()
     }
 
     /// The `count` images of this layout that are drawn.
@@ -60,6 +72,7 @@ impl<'a> Pictures<'a> {
         Self {
             count,
             images: Box::new(sampling.flat_map(split)),
+            source: None,
         }
     }
 }

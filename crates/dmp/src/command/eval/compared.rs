@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use dmp_model::features::Inception;
 use serde_json::json;
@@ -81,8 +81,8 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
         return Err(super::nothing_measured());
     }
     // The reference first: it may be in the cache, and what is wrong with it shows before hours of sampling.
-    let reference = seen.side(reference, Some(reference_path), "reference")?;
-    let samples = seen.side(samples, args.samples.as_deref(), "samples")?;
+    let reference = seen.side(reference, "reference")?;
+    let samples = seen.side(samples, "samples")?;
     if let Some(save) = save {
         save.write(&samples)?;
     }
@@ -127,20 +127,14 @@ impl Seen<'_> {
     }
 
     /// The side with its features taken. Those of files are kept for the next run.
-    fn side<'s>(
-        &mut self,
-        side: Side<'s>,
-        path: Option<&Path>,
-        name: &'static str,
-    ) -> Result<Side<'s>> {
+    fn side<'s>(&mut self, side: Side<'s>, name: &'static str) -> Result<Side<'s>> {
         let Side::Images(pictures) = side else {
             return Ok(side);
         };
         let (args, device) = (self.args, self.device);
         let weights = self.open()?;
-        let slot = match path {
-            Some(path) => Slot::of(path, &weights.sha256, args.preprocess)
-                .with_context(|| path.display().to_string())?,
+        let slot = match pictures.source() {
+            Some(source) => Slot::of(source, &weights.sha256, args.preprocess)?,
             None => None,
         };
         if let Some(extracted) = slot.as_ref().and_then(Slot::read) {

@@ -13,9 +13,12 @@ fn share(x: f32) -> f32 {
     sigmoid(TWO_SQRT_2_OVER_PI * x * (CUBIC * x).mul_add(x, 1.0))
 }
 
-/// The derivative at `x`, of which `s` is the [`share`].
+/// The derivative at `x`, of which `s` is the [`share`]. It is 0 below −20 and 1 above 20, where the powers of x, unbounded,
+/// would make something else of it.
 #[inline(always)]
 fn slope(x: f32, s: f32) -> f32 {
+    let x = if x < -20.0 { -20.0 } else { x };
+    let x = if x > 20.0 { 20.0 } else { x };
     let inner = TWO_SQRT_2_OVER_PI * (3.0 * CUBIC * x).mul_add(x, 1.0);
     (x * s * (1.0 - s)).mul_add(inner, s)
 }
@@ -56,6 +59,19 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn far_from_zero_the_derivative_is_0_or_1() {
+        for (x, wanted) in [(30.0, 1.0), (1e15, 1.0), (3e38, 1.0), (f32::INFINITY, 1.0)] {
+            let mut gradient = [1.0, 1.0];
+            gelu_backward(&[x, -x], &mut gradient);
+            assert_eq!(gradient[0], wanted, "at {x}");
+            assert!(gradient[1].abs() < 1e-30, "at -{x}: {}", gradient[1]);
+        }
+        let mut gradient = [1.0];
+        gelu_backward(&[f32::NAN], &mut gradient);
+        assert!(gradient[0].is_nan());
+    }
 
     #[test]
     fn derivative_matches_differences() {

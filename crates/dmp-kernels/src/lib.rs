@@ -14,6 +14,7 @@
 //! | [`norm`] | LayerNorm and adaLN modulation |
 //! | [`gelu`] | GELU (tanh) and its derivative |
 //! | [`prompt`] | `x + m ⊙ P` |
+//! | [`expected_noise`] | the mean of the noises that may have made a noisy image |
 //! | [`matmul`] | matrix products through the `gemm` crate |
 //! | [`profile`] | how long each of these ran |
 //! | [`simd`] | run-time choice of the vector instructions the passes are compiled for |
@@ -25,6 +26,7 @@ pub mod attention;
 mod avx512;
 pub mod block;
 pub mod conv;
+pub mod expected_noise;
 pub mod frozen;
 pub mod gelu;
 pub mod matmul;

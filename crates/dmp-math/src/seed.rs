@@ -38,6 +38,10 @@ pub enum Purpose {
     Subset = 9,
     /// 10: the draw of a latent from what an autoencoder says of a training image; index = image drawn.
     Latent = 10,
+    /// 11: the images that a training image's noise is averaged over; index = image drawn.
+    References = 11,
+    /// 12: their latents, as for 10; index = image drawn × images averaged over + place among them.
+    ReferenceLatent = 12,
 }
 
 /// Last 8 bytes of every key, so that other uses of ChaCha with the same seed cannot collide.

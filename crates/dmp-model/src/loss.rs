@@ -7,7 +7,7 @@ use dmp_math::diffusion::Diffusion;
 /// Clean images, the noise put on them, and the diffusion step of each.
 ///
 /// # Shapes
-/// `x_start` and `noise` are `[B, C, H, W]`; `steps` holds B indices into the diffusion's tables.
+/// `x_start`, `noise` and `target` are `[B, C, H, W]`; `steps` holds B indices into the diffusion's tables.
 #[derive(Debug, Clone)]
 pub struct NoisedBatch {
     /// x₀ in [-1, 1] (or scaled latents).
@@ -16,6 +16,8 @@ pub struct NoisedBatch {
     pub noise: Tensor<4>,
     /// Index of each image's step.
     pub steps: Vec<usize>,
+    /// What the prediction is held against instead of the noise: what is to be expected of it (arXiv 2302.00670).
+    pub target: Option<Tensor<4>>,
 }
 
 /// Loss of each image, `[B]` each, unweighted.
@@ -40,7 +42,8 @@ impl NoisedBatch {
     pub fn loss(&self, diffusion: &Diffusion, output: Tensor<4>) -> LossTerms {
         let [_, channels, _, _] = self.x_start.dims();
         let predicted = output.clone().narrow(1, 0, channels);
-        let mse = mean_of_each((self.noise.clone() - predicted.clone()).square());
+        let target = self.target.as_ref().unwrap_or(&self.noise).clone();
+        let mse = mean_of_each((target - predicted.clone()).square());
         let vb = (output.dims()[1] == 2 * channels).then(|| {
             self.variational_bound(
                 diffusion,

@@ -107,6 +107,36 @@ fn the_attentions_older_names_are_known() {
     );
 }
 
+/// Made before it is compared, a network of these sizes would take terabytes.
+#[test]
+fn configurations_of_far_more_than_there_is_are_refused() {
+    let device = Device::flex();
+    let changed = |path: &str, key: &str, value: serde_json::Value| {
+        let config = std::fs::read(folder().join(path)).unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        config[key] = value;
+        config
+    };
+    for (key, value) in [
+        ("block_out_channels", serde_json::json!([16384, 16384, 16384])),
+        ("layers_per_block", serde_json::json!(16384)),
+    ] {
+        let config = changed("vae/config.json", key, value);
+        let config: VaeConfig = serde_json::from_value(config).unwrap();
+        let error = Vae::load(&config, read(VAE), &device).unwrap_err();
+        assert!(error.to_string().contains("describes it"), "{error}");
+    }
+    let dit_config = "dit/transformer/config.json";
+    let config = changed(dit_config, "sample_size", 65536.into());
+    let config: DiffusersDit = serde_json::from_value(config).unwrap();
+    let sizes = config.sizes().unwrap();
+    let error = from_diffusers(&sizes, dit().1, &device).unwrap_err();
+    assert!(matches!(error, DiffusersError::Size { .. }), "{error}");
+    let config = changed(dit_config, "in_channels", (1_u64 << 63).into());
+    let config: DiffusersDit = serde_json::from_value(config).unwrap();
+    assert!(config.sizes().unwrap().validate().is_err());
+}
+
 fn dit() -> (DiffusersDit, Tensors) {
     let config = std::fs::read(folder().join("dit/transformer/config.json")).unwrap();
     let mut tensors = Tensors::new();

@@ -165,6 +165,7 @@ fn every_form_learns_all_it_has() {
         x_start: noise(4, 1, &device) * 0.5,
         noise: noise(4, 2, &device),
         steps: vec![10, 200, 600, 900],
+        target: None,
     };
     for config in forms() {
         let patch = Patch::init(&config, 1, &device);

@@ -143,6 +143,7 @@ fn overfit(gate: GateKind, position: Position) -> (f32, f32, Patched<Dit>) {
         x_start: noise(4, 1, &device) * 0.5,
         noise: noise(4, 2, &device),
         steps: vec![10, 200, 600, 900],
+        target: None,
     };
     let mut optimizer = PatchOptimizer::default();
     let mut losses = Vec::new();

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use dmp_math::seed::{Purpose, stream};
-use dmp_model::checkpoint::torch::TorchFile;
-use dmp_model::checkpoint::{TensorFile, Tensors};
+use dmp_model::checkpoint::torch::{TorchFile, Value, to_bytes};
+use dmp_model::checkpoint::{HostTensor, TensorFile, Tensors};
 
 fn bytes(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -106,21 +106,130 @@ fn trees_that_hold_themselves_end() {
     }
     doubled.push(b'.');
     let state = b"\x80\x02cm\nC\n)R2b.".to_vec();
-    let parameter =
-        b"\x80\x02ctorch._utils\n_rebuild_parameter\n]q\x00Rq\x010h\x00h\x01a0h\x01.".to_vec();
-    for pickle in [own.to_vec(), doubled, state, parameter] {
+    for pickle in [own.to_vec(), doubled, state] {
         let file = TorchFile::from_bytes(zipped(&pickle)).unwrap();
         assert!(file.tensors(None).unwrap().is_empty());
     }
+    let parameter =
+        b"\x80\x02ctorch._utils\n_rebuild_parameter\n]q\x00Rq\x010h\x00h\x01a0h\x01.".to_vec();
+    assert!(refused(zipped(&parameter)).contains("_rebuild_parameter"));
+}
+
+fn refused(bytes: Vec<u8>) -> String {
+    let file = TorchFile::from_bytes(bytes);
+    let tensors = file.and_then(|file| file.tensors(None));
+    tensors.expect_err("it is refused").to_string()
+}
+
+/// `_rebuild_tensor_v2` of 1000 numbers of a class in storage 0.
+fn of_class(class: &str) -> Vec<u8> {
+    [
+        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\n",
+        class.as_bytes(),
+        b"\nX\x01\0\0\x000X\x03\0\0\0cpuM\xe8\x03tQK\0M\xe8\x03\x85K\x01\x85tR",
+    ]
+    .concat()
+}
+
+/// A model without one of its tensors would be another model.
+#[test]
+fn a_tensor_of_an_unknown_kind_is_refused_by_name() {
+    let named = |tensor: &[u8]| {
+        let pickle = [b"\x80\x02}X\x04\0\0\0gate", tensor, b"s."].concat();
+        archive(&[("data.pkl", pickle.as_slice()), ("data/0", &[0; 4000])])
+    };
+    let whole = TorchFile::from_bytes(named(&of_class("FloatStorage"))).unwrap();
+    assert_eq!(whole.tensors(None).unwrap()["gate"].values, vec![0.0; 1000]);
+    let kinds = [
+        of_class("ComplexFloatStorage"),
+        b"ctorch._utils\n_rebuild_qtensor\n)R".to_vec(),
+        b"ctorch._tensor\n_rebuild_from_type_v2\n)R".to_vec(),
+    ];
+    for kind in kinds {
+        let error = refused(named(&kind));
+        assert!(
+            error.contains("'gate'") && error.contains("_rebuild"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_is_there_twice_is_refused() {
+    let tensors = |name: &str| {
+        let tensor = HostTensor {
+            shape: vec![1],
+            values: vec![1.0],
+        };
+        Value::Tensors([(name.to_owned(), tensor)].into())
+    };
+    let entries = vec![
+        ("a".to_owned(), tensors("b.c")),
+        ("a.b".to_owned(), tensors("c")),
+    ];
+    let error = refused(to_bytes(entries).unwrap());
+    assert!(
+        error.contains("'a.b.c'") && error.contains("two"),
+        "{error}"
+    );
+    let pickle: &[u8] = b"\x80\x02}.";
+    let error = refused(archive(&[("data.pkl", pickle), ("other/data.pkl", pickle)]));
+    assert!(error.contains("several data.pkl"), "{error}");
+    // That ends so and is another file.
+    let other = archive(&[("data.pkl", pickle), ("mydata.pkl", b"")]);
+    assert!(TorchFile::from_bytes(other).is_ok());
+}
+
+/// Small files that would fill the memory, or take hours.
+#[test]
+fn names_and_views_have_bounds() {
+    let mut views = b"\x80\x02]".to_vec();
+    views.extend(of_class("FloatStorage"));
+    views.extend(b"q\0a");
+    views.extend(b"h\0a".repeat(100));
+    views.push(b'.');
+    let error = refused(archive(&[
+        ("data.pkl", views.as_slice()),
+        ("data/0", &[0; 4000]),
+    ]));
+    assert!(error.contains("shares its numbers"), "{error}");
+    // A tensor in 100 000 lists in each other.
+    let mut deep = b"\x80\x02".to_vec();
+    deep.extend(b"]".repeat(100_000));
+    deep.extend(of_class("FloatStorage"));
+    deep.extend(b"a".repeat(100_000));
+    deep.push(b'.');
+    let error = refused(archive(&[
+        ("data.pkl", deep.as_slice()),
+        ("data/0", &[0; 4000]),
+    ]));
+    assert!(error.contains("name has more than"), "{error}");
+    // A name of a megabyte, of 100 000 entries.
+    let name = vec![b'n'; 1 << 20];
+    let mut long = b"\x80\x02}X\0\0\x10\0".to_vec();
+    long.extend(&name);
+    long.extend(b"q\0Ns");
+    long.extend(b"h\0Ns".repeat(100_000));
+    long.push(b'.');
+    let file = TorchFile::from_bytes(archive(&[("data.pkl", long.as_slice())])).unwrap();
+    assert!(file.tensors(None).unwrap().is_empty());
 }
 
 /// An archive as PyTorch lays it out, with this pickle and no storages.
 fn zipped(pickle: &[u8]) -> Vec<u8> {
+    archive(&[("data.pkl", pickle)])
+}
+
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     use std::io::Write;
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let stored =
         zip::write::FileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    writer.start_file("archive/data.pkl", stored).unwrap();
-    writer.write_all(pickle).unwrap();
+    for (name, bytes) in files {
+        writer
+            .start_file(format!("archive/{name}"), stored)
+            .unwrap();
+        writer.write_all(bytes).unwrap();
+    }
     writer.finish().unwrap().into_inner()
 }

@@ -223,6 +223,7 @@ impl Bench {
             schedule: Default::default(),
             loss_weight: Default::default(),
             timesteps: Default::default(),
+            stable_targets: None,
             gate_noise: true,
             dtype: self.dtype,
             balance: BalanceLoss::default(),

@@ -136,6 +136,25 @@ mod tests {
         }
     }
 
+    /// A network whose values are no numbers any more must not look as if it were well.
+    #[test]
+    fn what_is_no_number_stays_none() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let shape = AttentionShape {
+                tokens: 20,
+                heads: 1,
+                width: 4,
+                precision,
+            };
+            let mut qkv = values(20 * 12, 1);
+            qkv[7 * 12] = f32::NAN;
+            let mut out = vec![0.0; 20 * 4];
+            attention(shape, &qkv, &mut out, &mut vec![0.0; shape.scratch()]);
+            assert!(out[7 * 4..8 * 4].iter().all(|value| value.is_nan()));
+            assert!(out[..7 * 4].iter().all(|value| value.is_finite()));
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -16,7 +16,7 @@ use super::{
     check_size,
 };
 use crate::host;
-use crate::patch::BakedSteps;
+use crate::patch::{BakedSteps, MOST_SIDE};
 
 /// What a baked file is, besides its tensors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +107,11 @@ pub fn load_baked(file: TensorFile, device: &Device) -> Result<BakedFile, Checkp
     check_size(config.num_values(), &file.tensors)?;
     let [rows, columns] = config.grid;
     let on_grid = rows.saturating_mul(columns);
-    if config.num_values() == 0 || (config.added > 0 && config.added != on_grid) {
+    let sides = config
+        .grid
+        .iter()
+        .all(|side| (1..=MOST_SIDE).contains(side));
+    if config.num_values() == 0 || !sides || (config.added > 0 && config.added != on_grid) {
         return Err(kind.bad_config(format!(
             "{} added tokens on a grid of {rows}x{columns}, of {} steps and {} blocks, are no baked patch",
             config.added, config.steps, config.depth
@@ -121,6 +125,14 @@ pub fn load_baked(file: TensorFile, device: &Device) -> Result<BakedFile, Checkp
         return Err(kind.bad_config(format!("it disagrees with the tensor '{SETTINGS}'")));
     }
     let timesteps = take(TIMESTEPS).unwrap_or_default();
+    // The network's steps, whole numbers that f32 has exactly.
+    if let Some(odd) =
+        (timesteps.iter()).find(|step| step.fract() != 0.0 || !(0.0..=1e6).contains(*step))
+    {
+        return Err(kind.bad_config(format!(
+            "the tensor '{TIMESTEPS}' holds {odd}, and timesteps are whole numbers from 0"
+        )));
+    }
     let shape = [
         config.steps,
         config.extra + config.added,
@@ -193,4 +205,44 @@ pub fn baked_bytes(
     tensors.insert(SETTINGS.to_owned(), config.settings(metadata.schedule));
     let metadata = metadata.entries(AdditionKind::Baked, &config, &tensors)?;
     Ok(TensorFile { tensors, metadata }.to_bytes(stored)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> TensorFile {
+        let device = Device::flex();
+        let steps = BakedSteps {
+            timesteps: vec![0, 500, 999],
+            blocks: vec![Tensor::ones([3, 4, 2], &device)],
+            extra: 0,
+            grid: [2, 2],
+        };
+        let metadata = PatchMetadata::default();
+        let bytes = baked_bytes(&steps, "3", &metadata, StoredType::F32).unwrap();
+        TensorFile::from_bytes(&bytes).unwrap()
+    }
+
+    #[test]
+    fn timesteps_are_whole_and_grids_have_places() {
+        let device = Device::flex();
+        let read = load_baked(file(), &device).unwrap();
+        assert_eq!(read.steps.timesteps, [0, 500, 999]);
+        for odd in [0.5, -1.0, 1e9] {
+            let mut file = file();
+            file.tensors.get_mut(TIMESTEPS).unwrap().values[1] = odd;
+            let error = load_baked(file, &device).unwrap_err().to_string();
+            assert!(error.contains(TIMESTEPS), "{error}");
+        }
+        let key = "dmp.baked";
+        let said = &file().metadata[key];
+        for grid in ["[0,4]", "[4294967296,4294967296]"] {
+            let mut file = file();
+            let changed = said.replace("[2,2]", grid);
+            assert_ne!(&changed, said);
+            file.metadata.insert(key.to_owned(), changed);
+            assert!(load_baked(file, &device).is_err(), "{grid}");
+        }
+    }
 }

@@ -64,6 +64,16 @@ pub enum DiffusersError {
         /// Its name in the folder.
         name: String,
     },
+    /// The configuration is of far more than there is; made, it could exhaust the memory.
+    #[error(
+        "config.json describes {described} parameters, the weights have {held}; copy or export the folder again"
+    )]
+    Size {
+        /// Parameters described.
+        described: usize,
+        /// Numbers in the files.
+        held: usize,
+    },
     /// Parts of a matrix that do not fit together.
     #[error(
         "tensor '{name}' has shape {shape:?}, which does not fit the others; copy or export the folder again"
@@ -109,7 +119,7 @@ impl DiffusersDit {
             depth: self.num_layers,
             num_heads: self.num_attention_heads,
             mlp_ratio: 4.0,
-            learn_sigma: self.out_channels.unwrap_or(self.in_channels) == 2 * self.in_channels,
+            learn_sigma: self.out_channels == Some(self.in_channels.saturating_mul(2)),
             num_classes: self.num_embeds_ada_norm,
             class_dropout_prob: 0.1,
         })
@@ -148,6 +158,10 @@ pub fn from_diffusers(
     mut found: Tensors,
     device: &Device,
 ) -> Result<Tensors, DiffusersError> {
+    let described = config.num_params();
+    if let Err(held) = super::fits(described, &found) {
+        return Err(DiffusersError::Size { described, held });
+    }
     let mut tensors = Tensors::new();
     let mut take = |name: String| {
         let tensor = found.remove(&name);

@@ -55,9 +55,9 @@ pub enum CheckpointError {
         /// What it holds.
         value: f32,
     },
-    /// The metadata describe far more than the file holds; built, it could exhaust the memory.
+    /// A description of far more than the file holds; built, it could exhaust the memory.
     #[error(
-        "the metadata describe {described} parameters, the file holds {held}; copy or export it again"
+        "what describes it says {described} parameters, the file holds {held}; copy or export it again"
     )]
     Size {
         /// Parameters described.
@@ -97,12 +97,17 @@ pub enum CheckpointError {
 
 /// Refuses a description of much more than `tensors` hold, before it is built. What fits this bound and is wrong all
 /// the same is then refused tensor by tensor.
-fn check_size(described: usize, tensors: &Tensors) -> Result<(), CheckpointError> {
+pub(crate) fn check_size(described: usize, tensors: &Tensors) -> Result<(), CheckpointError> {
+    fits(described, tensors).map_err(|held| CheckpointError::Size { described, held })
+}
+
+/// Whether so many parameters may be described of `tensors`; if not, how many they hold.
+fn fits(described: usize, tensors: &Tensors) -> Result<(), usize> {
     let held = tensors.values().map(|tensor| tensor.values.len()).sum();
-    if described / 2 > held + (1 << 20) {
-        return Err(CheckpointError::Size { described, held });
+    match described / 2 > held + (1 << 20) {
+        true => Err(held),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Refuses infinities and what is no number: a model with one in it computes nothing else.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CheckpointError, StoredType, TensorFile, Tensors, apply, check_finite, collect};
 use crate::dit::DitConfig;
@@ -19,16 +19,34 @@ struct PeftConfig {
     #[serde(default)]
     bias: Option<String>,
     #[serde(default)]
-    use_rslora: bool,
-    #[serde(default)]
-    use_dora: bool,
-    #[serde(default)]
-    lora_bias: bool,
-    #[serde(default)]
-    rank_pattern: BTreeMap<String, serde_json::Value>,
-    #[serde(default)]
-    alpha_pattern: BTreeMap<String, serde_json::Value>,
+    init_lora_weights: Value,
+    /// Everything else.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
+
+/// What changes nothing of the model that the factors make, whatever it says.
+const HARMLESS: [&str; 15] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "ensure_weight_tying",
+    "eva_config",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "lora_dropout",
+    "low_cpu_mem_usage",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "target_modules",
+    "task_type",
+];
+
+/// Starts that leave the backbone's weights as they are; others (PiSSA, OLoRA, CorDA, LoftQ, …) take from them what they put into the
+/// factors.
+const PLAIN_STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
 /// Why a LoRA of PEFT's cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +58,7 @@ pub enum PeftError {
     Config(#[from] serde_json::Error),
     /// A kind that is not computed here.
     #[error("adapter_config.json: {0}; only plain LoRAs of one rank and alpha can be used")]
-    Kind(&'static str),
+    Kind(String),
     /// Nothing of a DiT's blocks is adapted.
     #[error(
         "no tensor is named as base_model.model.blocks.0.attn.qkv.lora_A.weight is; give a LoRA of the public DiT's attn.qkv, attn.proj, mlp.fc1 or mlp.fc2"
@@ -116,24 +134,36 @@ pub fn from_peft(
 
 impl PeftConfig {
     /// Says what is not plain about it.
-    fn check(&self) -> Result<(), &'static str> {
-        let bias = self.bias.as_deref().unwrap_or("none");
-        let odd = [
-            (self.peft_type != "LORA", "peft_type is not LORA"),
-            (self.use_rslora, "use_rslora is true"),
-            (self.use_dora, "use_dora is true"),
-            (bias != "none" || self.lora_bias, "biases are trained too"),
-            (
-                !self.rank_pattern.is_empty(),
-                "rank_pattern gives modules ranks of their own",
-            ),
-            (
-                !self.alpha_pattern.is_empty(),
-                "alpha_pattern gives modules alphas of their own",
-            ),
-        ];
-        match odd.into_iter().find(|(is, _)| *is) {
-            Some((_, what)) => Err(what),
+    fn check(&self) -> Result<(), String> {
+        if self.peft_type != "LORA" {
+            return Err("peft_type is not LORA".to_owned());
+        }
+        if self.bias.as_deref().is_some_and(|bias| bias != "none") {
+            return Err("bias says that biases are trained too".to_owned());
+        }
+        let plain = match &self.init_lora_weights {
+            Value::Null | Value::Bool(_) => true,
+            Value::String(start) => PLAIN_STARTS.contains(&start.as_str()),
+            _ => false,
+        };
+        if !plain {
+            return Err(format!(
+                "init_lora_weights is {}, which changes the backbone's weights",
+                self.init_lora_weights
+            ));
+        }
+        let says_nothing = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(items) => items.is_empty(),
+            _ => false,
+        };
+        let odd = self
+            .others
+            .iter()
+            .find(|(key, value)| !HARMLESS.contains(&key.as_str()) && !says_nothing(value));
+        match odd {
+            Some((key, value)) => Err(format!("{key} is {value}")),
             None => Ok(()),
         }
     }

@@ -27,6 +27,16 @@ pub enum PublicError {
         /// A tensor that differs, or is in one of them only.
         name: String,
     },
+    /// Its configuration says something that this program does not know.
+    #[error("its configuration says {key} = '{value}', which is not known here{mend}")]
+    Setting {
+        /// Which setting.
+        key: &'static str,
+        /// What it says.
+        value: String,
+        /// What to do about it.
+        mend: &'static str,
+    },
     /// What the public code does not have.
     #[error("the public code knows no {what}; only patches of the paper's form can be converted")]
     Form {
@@ -59,6 +69,56 @@ pub struct PublicPatch {
     pub backbone: Tensors,
     /// What its configuration says.
     pub settings: PublicSettings,
+    /// What it says and is not understood.
+    unknown: Unknown,
+}
+
+/// What a configuration says of the settings that are not understood.
+#[derive(Debug, Default)]
+struct Unknown {
+    position: Option<String>,
+    top_k: Option<String>,
+    schedule: Option<String>,
+    gate: Option<String>,
+}
+
+impl Unknown {
+    /// Refuses what is not said otherwise.
+    fn check(&self, said: &PublicSettings) -> Result<(), PublicError> {
+        let settings = [
+            (
+                "vp.type",
+                &self.position,
+                said.position.is_some(),
+                "; give --position",
+            ),
+            (
+                "vp.topk",
+                &self.top_k,
+                said.top_k.is_some(),
+                "; give --top-k",
+            ),
+            (
+                "schedule_name",
+                &self.schedule,
+                said.schedule.is_some(),
+                "; give --schedule",
+            ),
+            (
+                "vp.gate_type",
+                &self.gate,
+                false,
+                "; give a checkpoint with a linear gate, or without one (PT)",
+            ),
+        ];
+        for (key, value, otherwise, mend) in settings {
+            if let Some(value) = value.as_ref().filter(|_| !otherwise) {
+                let value = value.clone();
+                return Err(PublicError::Setting { key, value, mend });
+            }
+        }
+        Ok(())
+    }
 }
 
 const PROMPTS: &str = "prompt_embeddings";
@@ -83,7 +143,11 @@ impl PublicPatch {
                 true => &mut patch,
                 false => &mut backbone,
             };
-            of.insert(name.to_owned(), tensor);
+            if of.insert(name.to_owned(), tensor).is_some() {
+                let name = name.to_owned();
+                let reason = "there are two, with prefixes of a wrapper and without".to_owned();
+                return Err(TorchError::Tensor { name, reason }.into());
+            }
         }
         if patch
             .get(PROMPTS)
@@ -91,10 +155,12 @@ impl PublicPatch {
         {
             return Err(PublicError::NoPrompts);
         }
+        let (settings, unknown) = settings(&file);
         Ok(Self {
             patch,
             backbone,
-            settings: settings(&file),
+            settings,
+            unknown,
         })
     }
 
@@ -117,13 +183,14 @@ impl PublicPatch {
     /// if there is one a token, the gate then looks at timestep and label, and else at the timestep.
     ///
     /// # Errors
-    /// Tensors that are missing or misshapen.
+    /// Tensors that are missing or misshapen, and what its configuration says, `settings` do not, and is not known.
     pub fn patch(
         &self,
         tokens: usize,
         settings: PublicSettings,
         device: &Device,
     ) -> Result<Patch, PublicError> {
+        self.unknown.check(&settings)?;
         let mut tensors = self.patch.clone();
         let prompts = tensors.remove(PROMPTS).ok_or(PublicError::NoPrompts)?;
         let &[depth, num_prompts, hidden_size] = prompts.shape.as_slice() else {
@@ -163,8 +230,8 @@ impl PublicPatch {
     }
 }
 
-/// The configuration is Hydra's: dictionaries and values within objects.
-fn settings(file: &TorchFile) -> PublicSettings {
+/// What the configuration says and is known, and what is not. It is Hydra's: dictionaries and values within objects.
+fn settings(file: &TorchFile) -> (PublicSettings, Unknown) {
     let value = |path: &[&str]| {
         let wrapped: Vec<&str> = path.iter().flat_map(|key| ["_content", key]).collect();
         let wrapped = [&["config"], wrapped.as_slice(), &["_val"]].concat();
@@ -172,17 +239,45 @@ fn settings(file: &TorchFile) -> PublicSettings {
         file.text(&wrapped).or_else(|| file.text(&plain))
     };
     let vp = |key| value(&["models", "vp", key]).or_else(|| value(&["general", key]));
-    PublicSettings {
-        position: match vp("type").as_deref() {
-            Some("add") => Some(Position::Add),
-            Some("prepend") => Some(Position::Prepend),
-            _ => None,
-        },
-        top_k: vp("topk").and_then(|share| share.parse().ok()),
-        schedule: match value(&["general", "schedule_name"]).as_deref() {
-            Some("linear") => Some(BetaSchedule::Linear),
-            Some("cosine" | "squaredcos_cap_v2") => Some(BetaSchedule::SquaredCosine),
-            _ => None,
+    let (position, odd_position) = known(vp("type"), |text| match text {
+        "add" => Some(Position::Add),
+        "prepend" => Some(Position::Prepend),
+        _ => None,
+    });
+    let (top_k, odd_top_k) = known(vp("topk"), |text| text.parse().ok());
+    let schedule = value(&["general", "schedule_name"]);
+    let (schedule, odd_schedule) = known(schedule, |text| match text {
+        "linear" => Some(BetaSchedule::Linear),
+        "cosine" | "squaredcos_cap_v2" => Some(BetaSchedule::SquaredCosine),
+        _ => None,
+    });
+    let (_, odd_gate) = known(vp("gate_type"), |text| {
+        ["linear", "PT"].contains(&text).then_some(())
+    });
+    let settings = PublicSettings {
+        position,
+        top_k,
+        schedule,
+    };
+    let unknown = Unknown {
+        position: odd_position,
+        top_k: odd_top_k,
+        schedule: odd_schedule,
+        gate: odd_gate,
+    };
+    (settings, unknown)
+}
+
+/// What a text means, or the text if that is not known.
+fn known<T>(
+    text: Option<String>,
+    meaning: impl Fn(&str) -> Option<T>,
+) -> (Option<T>, Option<String>) {
+    match text {
+        None => (None, None),
+        Some(text) => match meaning(&text) {
+            Some(meant) => (Some(meant), None),
+            None => (None, Some(text)),
         },
     }
 }

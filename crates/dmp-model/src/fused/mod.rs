@@ -102,7 +102,13 @@ pub fn dit_block(
 }
 
 /// `x + mask ⊙ prompts`: tokens `[B, N, D]`, mask `[B, N]`, prompts `[N, D]`.
+///
+/// # Panics
+/// When shapes do not fit: a bug of the caller, never of a user.
 pub fn prompt_add(x: Tensor<3>, mask: Tensor<2>, prompts: Tensor<2>) -> Tensor<3> {
+    let [batch, tokens, width] = x.dims();
+    assert_eq!(mask.dims(), [batch, tokens], "a mask an image");
+    assert_eq!(prompts.dims(), [tokens, width], "a prompt a token");
     Tensor::from_dispatch(Dispatch::prompt_add(
         x.into_dispatch(),
         mask.into_dispatch(),
@@ -111,7 +117,13 @@ pub fn prompt_add(x: Tensor<3>, mask: Tensor<2>, prompts: Tensor<2>) -> Tensor<3
 }
 
 /// `LN(x)·(1 + scale) + shift`: tokens `[B, N, D]`, shift and scale `[B, D]`.
+///
+/// # Panics
+/// When shapes do not fit: a bug of the caller, never of a user.
 pub fn norm_modulate(x: Tensor<3>, shift: Tensor<2>, scale: Tensor<2>) -> Tensor<3> {
+    let [batch, _, width] = x.dims();
+    assert_eq!(shift.dims(), [batch, width], "a shift an image");
+    assert_eq!(scale.dims(), [batch, width], "a scale an image");
     Tensor::from_dispatch(Dispatch::norm_modulate(
         x.into_dispatch(),
         shift.into_dispatch(),

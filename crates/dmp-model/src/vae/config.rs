@@ -123,6 +123,16 @@ impl VaeConfig {
         1 << (self.block_out_channels.len().max(1) - 1)
     }
 
+    /// Parameters that a network of these sizes has at the least: a convolution of 3×3 among its own channels in each block of
+    /// each level, of which there is one more on the way up.
+    pub fn least_params(&self) -> usize {
+        let blocks = 2 * self.layers_per_block + 1;
+        let levels = self.block_out_channels.iter();
+        levels
+            .map(|&channels| blocks.saturating_mul(9 * channels * channels))
+            .fold(0, usize::saturating_add)
+    }
+
     /// Refuses what cannot be built.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, activation::silu};
 pub use config::{VaeConfig, VaeConfigError};
 pub use keys::public_key;
 
-use crate::checkpoint::{CheckpointError, Tensors, apply, check_finite};
+use crate::checkpoint::{CheckpointError, Tensors, apply, check_finite, check_size};
 use layers::{Conv, Down, GroupNorm, Middle, Up};
 
 /// Largest and smallest logarithm of a latent's variance, as in the original.
@@ -88,6 +88,7 @@ impl Vae {
         device: &Device,
     ) -> Result<Self, CheckpointError> {
         config.check()?;
+        check_size(config.least_params(), &tensors)?;
         check_finite(&tensors)?;
         let empty = Self::zeroed(config, device);
         Ok(apply(empty, keys::renamed(tensors), public_key)?)

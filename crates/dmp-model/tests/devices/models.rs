@@ -68,6 +68,7 @@ fn batch(device: &Device) -> (NoisedBatch, [usize; 4]) {
         x_start: noise([4, 1, 8, 8], 0, device).tanh(),
         noise: noise([4, 1, 8, 8], 1, device),
         steps: vec![0, 30, 400, 999],
+        target: None,
     };
     (batch, [0, 1, 3, 2])
 }

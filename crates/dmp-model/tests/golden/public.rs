@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use dmp_math::schedule::BetaSchedule;
+use dmp_model::checkpoint::torch::{Value, to_bytes};
 use dmp_model::checkpoint::{
-    PublicError, PublicPatch, PublicSettings, StoredType, TensorFile, Tensors, collect,
+    HostTensor, PublicError, PublicPatch, PublicSettings, StoredType, TensorFile, Tensors, collect,
     public_bytes,
 };
 use dmp_model::denoiser::Backbone;
@@ -65,6 +66,59 @@ fn a_patch_goes_to_the_public_code_and_comes_back() {
     }
 }
 
+/// A configuration of the public code with one more setting.
+fn with_setting(key: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let prompts = HostTensor {
+        shape: vec![2, 4, 8],
+        values: vec![0.5; 64],
+    };
+    let vp = vec![(key.to_owned(), text(value))];
+    let general = vec![(key.to_owned(), text(value))];
+    let models = vec![("vp".to_owned(), Value::Dict(vp))];
+    let config = vec![
+        ("models".to_owned(), Value::Dict(models)),
+        ("general".to_owned(), Value::Dict(general)),
+    ];
+    let prompts = [("prompt_embeddings".to_owned(), prompts)];
+    to_bytes(vec![
+        ("model".to_owned(), Value::Tensors(prompts.into())),
+        ("config".to_owned(), Value::Dict(config)),
+    ])
+    .unwrap()
+}
+
+/// What is not known must be said, and is not guessed.
+#[test]
+fn settings_that_are_not_known_are_refused_unless_said() {
+    let device = crate::device();
+    let said = PublicSettings {
+        position: Some(Position::Prepend),
+        top_k: Some(1.0),
+        schedule: Some(BetaSchedule::Linear),
+    };
+    for (key, value) in [
+        ("type", "mix"),
+        ("topk", "half"),
+        ("schedule_name", "sigmoid"),
+    ] {
+        let file = PublicPatch::from_bytes(with_setting(key, value)).unwrap();
+        let error = file
+            .patch(4, file.settings, &device)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(key) && error.contains(value), "{error}");
+        assert!(file.patch(4, said, &device).is_ok(), "{key}");
+    }
+    let file = PublicPatch::from_bytes(with_setting("gate_type", "uniform")).unwrap();
+    let error = file.patch(4, said, &device).unwrap_err().to_string();
+    assert!(error.contains("gate_type = 'uniform'"), "{error}");
+    for known in [("type", "add"), ("topk", "1.0"), ("gate_type", "PT")] {
+        let file = PublicPatch::from_bytes(with_setting(known.0, known.1)).unwrap();
+        assert!(file.patch(4, file.settings, &device).is_ok(), "{known:?}");
+    }
+}
+
 #[test]
 fn what_the_public_code_does_not_have_is_refused() {
     let device = crate::device();
@@ -95,7 +149,7 @@ fn what_the_public_code_does_not_have_is_refused() {
         PublicPatch::from_bytes(no_torch),
         Err(PublicError::Torch(_))
     ));
-    let file = dmp_model::checkpoint::torch::to_bytes(Vec::new()).unwrap();
+    let file = to_bytes(Vec::new()).unwrap();
     assert!(matches!(
         PublicPatch::from_bytes(file),
         Err(PublicError::NoPrompts)

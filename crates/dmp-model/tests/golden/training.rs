@@ -41,6 +41,7 @@ fn batch(case: &Case, device: &Device) -> NoisedBatch {
         x_start: case.tensor("in.x0", device),
         noise: case.tensor("in.noise", device),
         steps: case.indices("in.t"),
+        target: None,
     }
 }
 

@@ -78,17 +78,29 @@ fn other_kinds_are_refused_by_name() {
             "\"rank_pattern\": {\"blocks.0.attn.qkv\": 2}",
         ),
         ("\"peft_type\": \"LORA\"", "\"peft_type\": \"LOHA\""),
+        (
+            "\"init_lora_weights\": true",
+            "\"init_lora_weights\": \"pissa_niter_16\"",
+        ),
+        ("\"kasa_config\": null", "\"kasa_config\": {\"beta\": 1}"),
+        (
+            "\"modules_to_save\": null",
+            "\"modules_to_save\": [\"final_layer\"]",
+        ),
+        // What this program does not know yet.
+        ("\"use_qalora\": false", "\"use_new_kind\": true"),
     ] {
         let changed = config.replace(from, to);
         assert_ne!(changed, config);
-        let key = from.split('"').nth(1).unwrap();
-        let key = if key == "bias" { "biases" } else { key };
+        let key = to.split('"').nth(1).unwrap();
         let error = open(&changed).unwrap_err();
         assert!(
             error.contains(key) && error.contains("plain LoRAs"),
             "{error}"
         );
     }
+    let gaussian = "\"init_lora_weights\": \"gaussian\"";
+    open(&config.replace("\"init_lora_weights\": true", gaussian)).unwrap();
     let error = open(&config.replace("\"r\": 3", "\"r\": 4")).unwrap_err();
     assert!(error.contains("lora_A.weight"), "{error}");
     assert!(open("{}").unwrap_err().contains("save_pretrained"));

@@ -287,6 +287,8 @@ fn view(args: &InspectArgs, file: &PatchFile, device: &Device) -> Result<Option<
         }
     };
     file.metadata.check_backbone(&backbone.fingerprint)?;
+    let sizes = backbone.model.config();
+    (file.patch.config()).validate(sizes.num_tokens(), sizes.hidden_size, sizes.depth)?;
     Ok(gate_view::look(
         &backbone.model,
         backbone.model.config().num_classes,

@@ -88,6 +88,7 @@ impl PretrainArgs {
             schedule: self.schedule,
             loss_weight: training.loss_weight,
             timesteps: training.timesteps(Timesteps::Uniform),
+            stable_targets: training.stable_targets,
             backbone: DitConfig {
                 input_size: shape.height,
                 patch_size: self.patch_size,

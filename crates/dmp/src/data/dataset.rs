@@ -177,6 +177,11 @@ impl Dataset {
         &self.labels
     }
 
+    /// Whether an image is drawn from what an autoencoder says of it.
+    pub fn is_of_latents(&self) -> bool {
+        matches!(self.values, Values::Latents(_))
+    }
+
     /// Pixels of image `index`, `[channels, height, width]`; `None` of latents.
     ///
     /// # Panics

@@ -186,6 +186,7 @@ impl<'a> Draws<'a> {
             x_start: tensor(pixels),
             noise: tensor(noise),
             steps,
+            target: None,
         };
         let of = |model: &Model| {
             let output = model.predict(batch.noised(&self.diffusion), &batch.steps, &labels);

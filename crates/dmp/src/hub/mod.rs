@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
+use crate::device::{DeviceFault, guarded};
 use wanted::{is_partial, missing, wanted};
 
 /// The local copy of what `name` stands for, if it is no file or folder here and has the form of a name on the hub; `kind` is
@@ -151,10 +152,23 @@ impl Hub {
             RepoType::Model,
             repository.revision.clone(),
         ));
-        let info = repo.info().map_err(cannot)?;
+        // What the hub's client does not expect of an answer makes it panic.
+        let odd = |fault: DeviceFault| {
+            anyhow::anyhow!(
+                "{place} answers what is not understood ({}); give a file or a folder",
+                fault.0
+            )
+        };
+        let info = guarded(|| repo.info()).map_err(odd)?.map_err(cannot)?;
         let files: Vec<String> = (info.siblings.into_iter())
             .map(|sibling| sibling.rfilename)
             .collect();
+        // They become paths in the cache.
+        if let Some(name) = (files.iter().chain([&info.sha])).find(|name| !is_inside(name)) {
+            bail!(
+                "{place} names a file {name:?} in it, which would lie elsewhere; give a file or a folder"
+            );
+        }
         let incomplete = |what: &str| {
             anyhow::anyhow!("{place} has it without {what}; give another model, or a folder")
         };
@@ -164,7 +178,7 @@ impl Hub {
             return Err(incomplete(&what));
         }
         for file in &needed {
-            repo.get(file).map_err(cannot)?;
+            guarded(|| repo.get(file)).map_err(odd)?.map_err(cannot)?;
         }
         let folder = self
             .cached(repository)
@@ -174,6 +188,16 @@ impl Hub {
             None => Ok(folder),
         }
     }
+}
+
+/// Whether a name that somebody else has given is of a file within the folder that it is put in.
+fn is_inside(name: &str) -> bool {
+    let plain = |part: &str| {
+        !["", ".", ".."].contains(&part)
+            && !part.contains(['\\', ':'])
+            && !part.contains(char::is_control)
+    };
+    name.split('/').all(plain)
 }
 
 /// What a server answered.
@@ -246,6 +270,26 @@ mod tests {
             "src/none",
         ] {
             assert_eq!(parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_from_elsewhere_stay_inside() {
+        for name in ["config.json", "vae/config.json", "a b/…", "0123abc"] {
+            assert!(is_inside(name), "{name}");
+        }
+        for name in [
+            "",
+            "/etc/x",
+            "../x",
+            "a/../../x",
+            "a//b",
+            "a/.",
+            "c:x",
+            "a\\..\\x",
+            "a\nb",
+        ] {
+            assert!(!is_inside(name), "{name}");
         }
     }
 

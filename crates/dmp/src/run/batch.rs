@@ -1,5 +1,7 @@
 //! What a training step sees, drawn on a thread of its own so that the step never waits.
 
+mod targets;
+
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -10,6 +12,10 @@ use dmp_model::loss::NoisedBatch;
 use dmp_model::patch::GateNoise;
 
 use crate::data::{BatchIndices, DataError, Dataset};
+
+pub use targets::TargetPlan;
+
+use targets::{Drawn, Population};
 
 /// What is drawn for each step. Everything random is a function of the seed and the image's draw number,
 /// whatever the batch size.
@@ -29,6 +35,8 @@ pub struct DrawPlan {
     pub labelled: bool,
     /// Blocks and prompts of the gate noise.
     pub gate: Option<(usize, usize)>,
+    /// What the predicted noise is held against, if not the noise that was put on.
+    pub targets: Option<TargetPlan>,
 }
 
 /// One batch in host memory.
@@ -37,6 +45,8 @@ pub struct HostBatch {
     shape: [usize; 4],
     images: Vec<f32>,
     noise: Vec<f32>,
+    /// What to expect of the noise.
+    target: Option<Vec<f32>>,
     steps: Vec<usize>,
     /// Label of each image.
     pub labels: Vec<usize>,
@@ -86,7 +96,8 @@ impl HostBatch {
         HostBatch {
             shape: [range.len(), self.shape[1], self.shape[2], self.shape[3]],
             images: self.images[pixels.clone()].to_vec(),
-            noise: self.noise[pixels].to_vec(),
+            noise: self.noise[pixels.clone()].to_vec(),
+            target: (self.target.as_ref()).map(|target| target[pixels].to_vec()),
             steps: self.steps[range.clone()].to_vec(),
             labels: self.labels[range].to_vec(),
             gate_noise,
@@ -102,6 +113,7 @@ impl HostBatch {
             x_start: tensor(&self.images),
             noise: tensor(&self.noise),
             steps: self.steps.clone(),
+            target: self.target.as_deref().map(tensor),
         }
     }
 
@@ -117,7 +129,13 @@ impl HostBatch {
 
 impl DrawPlan {
     /// The batch of one step.
-    fn draw(&self, data: &Dataset, order: &mut BatchIndices, step: u64) -> HostBatch {
+    fn draw(
+        &self,
+        data: &Dataset,
+        population: &Population,
+        order: &mut BatchIndices,
+        step: u64,
+    ) -> HostBatch {
         let picked = order.step(step);
         let size = data.shape().len();
         let count = picked.indices.len();
@@ -159,11 +177,26 @@ impl DrawPlan {
             }
             (values, [blocks, count, prompts])
         });
+        let target = self.targets.as_ref().map(|targets| {
+            let drawn: Vec<Drawn<'_>> = (0..count)
+                .map(|place| Drawn {
+                    draw: picked.draws.start + place as u64,
+                    index: picked.indices[place],
+                    flip: flips[place],
+                    label: labels[place],
+                    step: steps[place],
+                    image: &images[place * size..][..size],
+                    noise: &noise[place * size..][..size],
+                })
+                .collect();
+            targets.expected(data, population, &drawn, self.seed)
+        });
         let shape = data.shape();
         HostBatch {
             shape: [count, shape.channels, shape.height, shape.width],
             images,
             noise,
+            target,
             steps,
             labels,
             gate_noise,
@@ -197,10 +230,14 @@ impl Prefetch {
     pub fn start(plan: DrawPlan, data: Dataset, steps: Range<u64>) -> Result<Self, DataError> {
         let mut order = BatchIndices::new(data.len(), plan.batch, plan.seed)?;
         let (sender, batches) = sync_channel(2);
+        let population = Population::of(&data, plan.labelled, plan.flip);
         std::thread::spawn(move || {
             for step in steps {
                 // The receiver is gone when training has stopped.
-                if sender.send(plan.draw(&data, &mut order, step)).is_err() {
+                if sender
+                    .send(plan.draw(&data, &population, &mut order, step))
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -234,6 +271,7 @@ mod tests {
             label_dropout: Some((0.5, 9)),
             labelled: true,
             gate: Some((2, 3)),
+            targets: None,
         }
     }
 

@@ -9,7 +9,7 @@ mod progress;
 mod stats;
 mod workers;
 
-pub use batch::{DrawPlan, HostBatch, Prefetch};
+pub use batch::{DrawPlan, HostBatch, Prefetch, TargetPlan};
 pub use directory::{RunDir, RunDirError, RunLock};
 pub use interrupt::{DryRun, Interrupt, Interrupted};
 pub use looping::{RunPlan, Trainee, run};

@@ -58,6 +58,10 @@ pub struct LoopArgs {
     /// [default: importance in train, uniform in pretrain]
     #[arg(long)]
     timesteps: Option<Timesteps>,
+    /// Hold each prediction against the mean of the noises that may have made the noisy image of any of this many images of its
+    /// class, not against the one that was drawn: the same expected gradient, less noisy [default: off]
+    #[arg(long, value_parser = flags::two_or_more)]
+    pub stable_targets: Option<usize>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

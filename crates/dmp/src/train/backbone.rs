@@ -20,7 +20,7 @@ use super::learner::{Learner, optimizer};
 use super::rate::{Decay, RateSchedule};
 use super::{Session, is_default, read_tensors, same_form};
 use crate::output::write_atomic;
-use crate::run::{DrawPlan, HostBatch, StepRecord, Trainee, Workers};
+use crate::run::{DrawPlan, HostBatch, StepRecord, TargetPlan, Trainee, Workers};
 
 /// Everything that decides what the training of a whole backbone does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub struct BackboneSettings {
     /// How often each timestep is drawn.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timesteps: Timesteps,
+    /// Images whose noises are averaged to be the target of each image's prediction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_targets: Option<usize>,
     /// The network.
     pub backbone: DitConfig,
 }
@@ -92,6 +95,7 @@ impl BackboneSettings {
                 .then_some((self.label_dropout, null_label)),
             labelled: self.backbone.num_classes > 1,
             gate: None,
+            targets: TargetPlan::of(self.stable_targets, &self.diffusion()),
         }
     }
 }

@@ -79,11 +79,12 @@ fn store(to: &mut [f32; 16], values: __m512) {
     unsafe { _mm512_storeu_ps(to.as_mut_ptr(), values) }
 }
 
-/// eˣ for x ≤ 0, as [`crate::simd::exp`] makes it.
+/// eˣ for x ≤ 0, as [`crate::simd::exp`] makes it; of NaN it is NaN.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn exp(x: __m512) -> __m512 {
-    let x = _mm512_max_ps(x, _mm512_set1_ps(-87.0));
+    // The second of the two where one is NaN.
+    let x = _mm512_max_ps(_mm512_set1_ps(-87.0), x);
     let n = _mm512_mul_ps(x, _mm512_set1_ps(std::f32::consts::LOG2_E));
     let n = _mm512_roundscale_ps::<0>(n);
     let r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693_359_4), x);

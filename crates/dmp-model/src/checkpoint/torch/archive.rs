@@ -1,5 +1,6 @@
 //! The containers: a zip archive, or the stream of pickles that PyTorch wrote before 1.6.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::ops::Range;
@@ -13,8 +14,8 @@ const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 
 
 /// Storages by name.
 pub enum Archive {
-    /// In a zip archive: their folder.
-    Zip(Mutex<zip::ZipArchive<Cursor<Vec<u8>>>>, String),
+    /// In a zip archive: their folder, and the length of the file.
+    Zip(Mutex<zip::ZipArchive<Cursor<Vec<u8>>>>, String, usize),
     /// In a stream: the bytes of each.
     Stream(Vec<u8>, BTreeMap<String, Range<usize>>),
 }
@@ -44,16 +45,24 @@ impl Archive {
         ))
     }
 
-    /// The bytes of a storage.
-    pub fn storage(&self, name: &str) -> Result<Vec<u8>, String> {
+    /// Bytes of the whole file.
+    pub fn len(&self) -> usize {
         match self {
-            Self::Zip(archive, folder) => {
+            Self::Zip(_, _, length) => *length,
+            Self::Stream(bytes, _) => bytes.len(),
+        }
+    }
+
+    /// The bytes of a storage.
+    pub fn storage(&self, name: &str) -> Result<Cow<'_, [u8]>, String> {
+        match self {
+            Self::Zip(archive, folder, _) => {
                 let mut archive = archive.lock().map_err(|error| error.to_string())?;
-                read(&mut archive, &format!("{folder}data/{name}"))
+                Ok(read(&mut archive, &format!("{folder}data/{name}"))?.into())
             }
             Self::Stream(bytes, places) => places
                 .get(name)
-                .map(|place| bytes[place.clone()].to_vec())
+                .map(|place| Cow::Borrowed(&bytes[place.clone()]))
                 .ok_or_else(|| format!("its storage '{name}' is not in the file")),
         }
     }
@@ -63,12 +72,18 @@ type Zip = zip::ZipArchive<Cursor<Vec<u8>>>;
 
 fn open_zip(bytes: Vec<u8>) -> Result<(Archive, Vec<u8>), TorchError> {
     let fault = |reason: String| TorchError::Container(reason);
+    let length = bytes.len();
     let mut archive: Zip =
         zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| fault(error.to_string()))?;
-    let folder = archive
-        .file_names()
-        .find_map(|name| name.strip_suffix("data.pkl").map(str::to_owned))
-        .ok_or_else(|| fault("a zip archive without data.pkl".to_owned()))?;
+    let folders = archive.file_names().filter_map(|name| {
+        let folder = name.strip_suffix("data.pkl")?;
+        (folder.is_empty() || folder.ends_with('/')).then(|| folder.to_owned())
+    });
+    let folder = match folders.collect::<Vec<_>>().as_slice() {
+        [folder] => folder.clone(),
+        [] => return Err(fault("a zip archive without data.pkl".to_owned())),
+        _ => return Err(fault("a zip archive with several data.pkl".to_owned())),
+    };
     if let Ok(order) = read(&mut archive, &format!("{folder}byteorder"))
         && order != b"little"
     {
@@ -77,7 +92,7 @@ fn open_zip(bytes: Vec<u8>) -> Result<(Archive, Vec<u8>), TorchError> {
         ));
     }
     let main = read(&mut archive, &format!("{folder}data.pkl")).map_err(fault)?;
-    Ok((Archive::Zip(Mutex::new(archive), folder), main))
+    Ok((Archive::Zip(Mutex::new(archive), folder, length), main))
 }
 
 fn read(archive: &mut Zip, name: &str) -> Result<Vec<u8>, String> {

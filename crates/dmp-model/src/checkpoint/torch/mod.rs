@@ -21,6 +21,7 @@ mod tensor;
 mod tree;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use archive::Archive;
@@ -28,7 +29,7 @@ pub use pickle::PickleError;
 use tree::{Id, Node, Tree};
 pub use write::{Value, to_bytes};
 
-use super::{HostTensor, Tensors};
+use super::Tensors;
 
 /// Why a PyTorch file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -76,78 +77,77 @@ impl TorchFile {
     }
 
     /// Names at the top: of a dictionary its keys, of an object its attributes.
-    pub fn names(&self) -> Vec<String> {
-        self.tree
-            .entries(self.root)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect()
+    pub fn names(&self) -> Vec<Cow<'_, str>> {
+        let entries = self.tree.entries(self.root).into_iter();
+        entries.map(|(name, _)| name).collect()
     }
 
     /// All tensors under the top's entry `name`, or under the top itself, by their path: keys, attributes and indices
     /// joined with dots, as a state dictionary names them.
+    ///
+    /// # Errors
+    /// A tensor that cannot be read, or two of one name.
     pub fn tensors(&self, name: Option<&str>) -> Result<Tensors, TorchError> {
         let start = match name {
             None => Some(self.root),
-            Some(name) => self
-                .tree
-                .entries(self.root)
-                .into_iter()
-                .find_map(|(key, id)| (key == name).then_some(id)),
+            Some(name) => self.tree.entry(self.root, name),
         };
+        let mut layouts = match start {
+            Some(start) => self.layouts(start)?,
+            None => Vec::new(),
+        };
+        // Each storage is read once, however many views it has.
+        layouts.sort_by(|(_, a), (_, b)| a.storage.cmp(&b.storage));
         let mut found = Tensors::new();
-        if let Some(start) = start {
-            let mut seen = BTreeSet::new();
-            self.collect(start, String::new(), &mut seen, &mut found)?;
+        let mut room = MOST_SHARING * self.archive.len();
+        for alike in layouts.chunk_by(|(_, a), (_, b)| a.storage == b.storage) {
+            let (first, layout) = &alike[0];
+            let bytes = self.archive.storage(&layout.storage);
+            let bytes = bytes.map_err(|reason| fault(first, reason))?;
+            for (name, layout) in alike {
+                let shared = || fault(name, "shares its numbers with too many others".to_owned());
+                room = room.checked_sub(layout.bytes()).ok_or_else(shared)?;
+                let tensor = layout.read(&bytes).map_err(|reason| fault(name, reason))?;
+                if found.insert(name.clone(), tensor).is_some() {
+                    return Err(fault(name, "two have this name".to_owned()));
+                }
+            }
         }
         Ok(found)
     }
 
-    /// Each container is entered once, however often it is mentioned: trees may share branches, or hold themselves.
-    fn collect(
-        &self,
-        start: Id,
-        path: String,
-        seen: &mut BTreeSet<Id>,
-        found: &mut Tensors,
-    ) -> Result<(), TorchError> {
-        let mut waiting = vec![(start, path)];
-        while let Some((id, path)) = waiting.pop() {
-            if let Some(layout) = tensor::layout(&self.tree, id) {
-                let tensor = self.read(&layout, &path)?;
-                found.insert(path, tensor);
-            } else if seen.insert(id) {
-                for (key, child) in self.tree.entries(id) {
-                    let path = if path.is_empty() {
-                        key
-                    } else {
-                        format!("{path}.{key}")
-                    };
-                    waiting.push((child, path));
+    /// Where all tensors below are. Each container is entered once, however often it is mentioned: trees may share branches,
+    /// or hold themselves.
+    fn layouts(&self, start: Id) -> Result<Vec<(String, tensor::Layout)>, TorchError> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        // Names, each with the place of the one above it.
+        let mut names: Vec<(Cow<'_, str>, usize)> = vec![("".into(), 0)];
+        let mut waiting = vec![(start, 0)];
+        while let Some((id, place)) = waiting.pop() {
+            match tensor::layout(&self.tree, id) {
+                Some(layout) => {
+                    let path = path(&names, place)?;
+                    let layout = layout.map_err(|reason| fault(&path, reason))?;
+                    found.push((path, layout));
                 }
+                None if seen.insert(id) => {
+                    for (key, child) in self.tree.entries(id) {
+                        names.push((key, place));
+                        waiting.push((child, names.len() - 1));
+                    }
+                }
+                None => {}
             }
         }
-        Ok(())
-    }
-
-    fn read(&self, layout: &tensor::Layout, name: &str) -> Result<HostTensor, TorchError> {
-        let fault = |reason: String| TorchError::Tensor {
-            name: name.to_owned(),
-            reason,
-        };
-        let bytes = self.archive.storage(&layout.storage).map_err(fault)?;
-        layout.read(&bytes).map_err(fault)
+        Ok(found)
     }
 
     /// The value at a path of names, as text, a number or a truth value, for configuration beside the tensors.
     pub fn text(&self, path: &[&str]) -> Option<String> {
         let mut at = self.root;
         for name in path {
-            at = self
-                .tree
-                .entries(at)
-                .into_iter()
-                .find_map(|(key, id)| (key == *name).then_some(id))?;
+            at = self.tree.entry(at, name)?;
         }
         match self.tree.node(at) {
             Node::Text(text) => Some(text.clone()),
@@ -157,4 +157,37 @@ impl TorchFile {
             _ => None,
         }
     }
+}
+
+/// Longest name of a tensor, in bytes; those of models have a hundred.
+const LONGEST_NAME: usize = 4096;
+
+/// Tensors that share storages come to this many times the file at the most; tied weights to less than twice.
+const MOST_SHARING: usize = 16;
+
+fn fault(name: &str, reason: String) -> TorchError {
+    TorchError::Tensor {
+        name: name.to_owned(),
+        reason,
+    }
+}
+
+/// The name at `place` with all those above it.
+fn path(names: &[(Cow<'_, str>, usize)], mut place: usize) -> Result<String, TorchError> {
+    let mut parts = Vec::new();
+    let mut length = 0;
+    while place > 0 {
+        let (name, above) = &names[place];
+        length += name.len() + 1;
+        if length > LONGEST_NAME {
+            let shown: String = name.chars().take(40).collect();
+            let reason =
+                format!("its whole name has more than {LONGEST_NAME} bytes, as no model's");
+            return Err(fault(&format!("…{shown}"), reason));
+        }
+        parts.push(name.as_ref());
+        place = *above;
+    }
+    parts.reverse();
+    Ok(parts.join("."))
 }

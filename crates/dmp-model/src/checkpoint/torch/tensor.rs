@@ -84,17 +84,38 @@ pub fn width(class: &str) -> Option<usize> {
     Kind::of(class).map(Kind::size)
 }
 
-/// The tensor that a node describes, if it does: itself, or as the data of a parameter.
-pub fn layout(tree: &Tree, id: Id) -> Option<Layout> {
+/// The tensor that a node describes, if it does: itself, as the data of a parameter, or of a class of the user's.
+///
+/// # Errors
+/// One of a kind that is not read here: to leave it out would make another model of the file.
+pub fn layout(tree: &Tree, id: Id) -> Option<Result<Layout, String>> {
     let (maker, arguments) = call(tree, id)?;
-    match maker {
+    let builds = |maker: &str| {
+        maker.starts_with("torch._utils _rebuild") || maker.starts_with("torch._tensor _rebuild")
+    };
+    if !builds(maker) {
+        return None;
+    }
+    let found = match maker {
         // Once: a parameter of a parameter of … is nothing that PyTorch writes.
         "torch._utils _rebuild_parameter" | "torch._utils _rebuild_parameter_with_state" => {
-            let &data = arguments.first()?;
-            plain(tree, call(tree, data)?)
+            let data = arguments.first();
+            data.and_then(|&data| call(tree, data))
         }
-        _ => plain(tree, (maker, arguments)),
-    }
+        // (function, class, its arguments, …)
+        "torch._tensor _rebuild_from_type_v2" => match arguments {
+            &[function, _, inner, ..] => tree.global(function).zip(tree.sequence(inner)),
+            _ => None,
+        },
+        _ => Some((maker, arguments)),
+    };
+    let layout = found.and_then(|call| plain(tree, call));
+    Some(layout.ok_or_else(|| {
+        format!(
+            "is made by {}, of numbers or in a way that is not read here; save it as a plain tensor of floats",
+            found.map_or(maker, |(maker, _)| maker).replace(' ', ".")
+        )
+    }))
 }
 
 /// Name and arguments of the function whose result a node is.
@@ -143,6 +164,12 @@ fn sizes(tree: &Tree, id: Id) -> Option<Vec<usize>> {
 }
 
 impl Layout {
+    /// Bytes of its numbers, as they are stored.
+    pub fn bytes(&self) -> usize {
+        let count = self.shape.iter().copied().fold(1, usize::saturating_mul);
+        count.saturating_mul(self.kind.size())
+    }
+
     /// Whether the numbers lie one after the other, in order.
     fn is_dense(&self) -> bool {
         let mut dense = 1usize;

@@ -1,5 +1,7 @@
 //! The tree that a pickle describes.
 
+use std::borrow::Cow;
+
 /// A node's place in its tree.
 pub type Id = usize;
 
@@ -89,7 +91,7 @@ impl Tree {
 
     /// Children with the names a state dictionary gives them: keys, indices, and of an object its attributes and
     /// entries. Keys that are neither text nor numbers are left out.
-    pub fn entries(&self, id: Id) -> Vec<(String, Id)> {
+    pub fn entries(&self, id: Id) -> Vec<(Cow<'_, str>, Id)> {
         match self.node(id) {
             Node::Dict(pairs) => self.named(pairs),
             Node::List(items) | Node::Tuple(items) => indexed(items),
@@ -105,7 +107,7 @@ impl Tree {
 
     /// Attributes: a dictionary, or the pair (dictionary, slots) that Python uses for classes with slots. Nothing
     /// else is looked into: an object may be its own state.
-    fn state(&self, id: Id) -> Vec<(String, Id)> {
+    fn state(&self, id: Id) -> Vec<(Cow<'_, str>, Id)> {
         let attributes = |id: Id| match self.node(id) {
             Node::Dict(pairs) => self.named(pairs),
             _ => Vec::new(),
@@ -116,22 +118,30 @@ impl Tree {
         }
     }
 
-    fn named(&self, pairs: &[(Id, Id)]) -> Vec<(String, Id)> {
+    /// The value of an entry.
+    pub fn entry(&self, id: Id, name: &str) -> Option<Id> {
+        let entries = self.entries(id).into_iter();
+        entries
+            .filter_map(|(key, value)| (key == name).then_some(value))
+            .next()
+    }
+
+    fn named(&self, pairs: &[(Id, Id)]) -> Vec<(Cow<'_, str>, Id)> {
         pairs
             .iter()
             .filter_map(|&(key, value)| match self.node(key) {
-                Node::Text(text) => Some((text.clone(), value)),
-                Node::Int(number) => Some((number.to_string(), value)),
+                Node::Text(text) => Some((text.into(), value)),
+                Node::Int(number) => Some((number.to_string().into(), value)),
                 _ => None,
             })
             .collect()
     }
 }
 
-fn indexed(items: &[Id]) -> Vec<(String, Id)> {
+fn indexed(items: &[Id]) -> Vec<(Cow<'static, str>, Id)> {
     items
         .iter()
         .enumerate()
-        .map(|(index, &item)| (index.to_string(), item))
+        .map(|(index, &item)| (index.to_string().into(), item))
         .collect()
 }

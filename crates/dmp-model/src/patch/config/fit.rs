@@ -2,13 +2,16 @@
 
 use std::ops::RangeInclusive;
 
-use super::{GateKind, PatchConfig, Position};
+use super::{PatchConfig, PatchConfigError, Position};
 
 /// A gate's hidden values are at most so many.
-const WIDEST_GATE: usize = 1 << 16;
+pub(super) const WIDEST_GATE: usize = 1 << 16;
+
+/// Rows or columns of the largest grid; far beyond use.
+pub(crate) const MOST_SIDE: usize = 1 << 12;
 
 /// Below, quotients of logits are beyond f32; above, all masks are alike.
-const TEMPERATURES: RangeInclusive<f64> = 1e-6..=1e6;
+pub(super) const TEMPERATURES: RangeInclusive<f64> = 1e-6..=1e6;
 
 impl PatchConfig {
     /// Refuses a patch that does not fit a backbone of these sizes. Prompts on a grid of their own fit any number of tokens.
@@ -28,6 +31,14 @@ impl PatchConfig {
         if self.hidden_size > 1 << 16 || self.depth > 1 << 12 {
             return Err(Error::Large);
         }
+        let sides = self.grid.unwrap_or([1; 2]);
+        let on_grid = sides.iter().all(|side| (1..=MOST_SIDE).contains(side));
+        if self.hidden_size == 0 || !on_grid {
+            return Err(Error::Nothing {
+                width: self.hidden_size,
+                grid: sides,
+            });
+        }
         if self.gate_hidden > WIDEST_GATE {
             return Err(Error::WideGate {
                 width: self.gate_hidden,
@@ -44,7 +55,7 @@ impl PatchConfig {
             None => num_tokens,
         };
         self.fits_grid(grid)?;
-        if self.num_prompts == 0 {
+        if self.num_prompts == 0 || self.prompt_tokens == 0 {
             return Err(Error::NoPrompts);
         }
         // Far beyond use, and within a `usize` whatever the backbone.
@@ -112,118 +123,9 @@ impl PatchConfig {
     }
 }
 
-/// A patch that does not fit its backbone.
-#[derive(Debug, thiserror::Error)]
-pub enum PatchConfigError {
-    /// Token widths differ.
-    #[error(
-        "the patch has prompts of width {patch}, the backbone tokens of width {backbone}; use the patch's own backbone"
-    )]
-    Width {
-        /// Of the patch.
-        patch: usize,
-        /// Of the backbone.
-        backbone: usize,
-    },
-    /// More blocks patched than there are, or none.
-    #[error(
-        "the patch depth is {patch}, but the backbone has {backbone} blocks; give a depth from 1 to {backbone}"
-    )]
-    Depth {
-        /// Of the patch.
-        patch: usize,
-        /// Of the backbone.
-        backbone: usize,
-    },
-    /// Position `add` needs one prompt a token.
-    #[error(
-        "position 'add' needs one prompt for each of the {backbone} tokens of its grid (the backbone's, unless it has its own), not {patch}; give {backbone}, or use position 'prepend' or 'mix'"
-    )]
-    Prompts {
-        /// Of the patch.
-        patch: usize,
-        /// Of the backbone.
-        backbone: usize,
-    },
-    /// Position `both` needs a grid and more prompts than it has tokens.
-    #[error(
-        "position 'both' needs a grid of prompts and at least one more to prepend; {patch} prompts on a grid of {grid} tokens are not that"
-    )]
-    Both {
-        /// Prompts.
-        patch: usize,
-        /// Tokens of the grid.
-        grid: usize,
-    },
-    /// A rank that saves nothing.
-    #[error(
-        "prompts of rank {rank} (--prompt-rank) are no smaller than whole ones; give a rank of at most {most}, or none"
-    )]
-    Rank {
-        /// Of the prompts.
-        rank: usize,
-        /// The largest that saves something.
-        most: usize,
-    },
-    /// A gate wider than any use has.
-    #[error("a gate of width {width} (--gate-hidden) is too wide; give at most {WIDEST_GATE}")]
-    WideGate {
-        /// Its width.
-        width: usize,
-    },
-    /// A gate without the width it needs, or with one it does not have.
-    #[error(
-        "gate_hidden is the width of a gate of kind 'mlp' or 'attention', which must have one; this gate is {gate:?}"
-    )]
-    Hidden {
-        /// The gate.
-        gate: GateKind,
-    },
-    /// A temperature that makes no softmax.
-    #[error(
-        "a temperature of {temperature} (--temperature) makes no mask; give a number from {least} to {most}",
-        least = TEMPERATURES.start(),
-        most = TEMPERATURES.end()
-    )]
-    Temperature {
-        /// The temperature.
-        temperature: f64,
-    },
-    /// Prompts that cover more or fewer tokens than they should.
-    #[error(
-        "the patch's prompts cover {patch} tokens each, and should cover {backbone}; use the patch's own backbone"
-    )]
-    Covered {
-        /// Of the patch.
-        patch: usize,
-        /// Of the backbone, or 1 but for `mix`.
-        backbone: usize,
-    },
-    /// Sizes beyond any backbone's.
-    #[error("the patch is described as wider or deeper than any backbone; export it again")]
-    Large,
-    /// No prompts.
-    #[error("a patch without prompts does nothing; give at least 1")]
-    NoPrompts,
-    /// More prompts than any use has.
-    #[error("{prompts} prompts a block; give at most 16777216, over all tokens they cover")]
-    Many {
-        /// Number of prompts.
-        prompts: usize,
-    },
-    /// Nothing would be selected.
-    #[error("--top-k (top_k) is {top_k}: of {prompts} prompts it selects none or more than all; give a share from {least:.4} to 1", least = (1e4 / *prompts as f64).ceil() / 1e4)]
-    TopK {
-        /// The share.
-        top_k: f64,
-        /// Number of prompts.
-        prompts: usize,
-    },
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{GateInput, GateSharing};
+    use super::super::{GateInput, GateKind, GateSharing};
     use super::*;
 
     #[test]
@@ -313,6 +215,11 @@ mod tests {
                 ..good.clone()
             },
             PatchConfig {
+                grid: Some([1 << 40, 1 << 40]),
+                position: Position::Prepend,
+                ..good.clone()
+            },
+            PatchConfig {
                 temperature: 1e-40,
                 ..good.clone()
             },
@@ -323,6 +230,11 @@ mod tests {
             },
         ] {
             assert!(bad.validate(16, 64, 3).is_err(), "{bad:?}");
+        }
+        // Of no values at all.
+        for (width, tokens) in [(0, 16), (64, 0)] {
+            let nothing = PatchConfig::mixture(2, tokens, width, 3);
+            assert!(nothing.validate(tokens, width, 3).is_err(), "{nothing:?}");
         }
         for good in [
             PatchConfig {

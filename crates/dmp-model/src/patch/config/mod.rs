@@ -1,10 +1,12 @@
 //! Sizes and choices of a patch.
 
+mod error;
 mod fit;
 
 use serde::{Deserialize, Serialize};
 
-pub use fit::PatchConfigError;
+pub use error::PatchConfigError;
+pub(crate) use fit::MOST_SIDE;
 
 /// Everything that says what a patch is, besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

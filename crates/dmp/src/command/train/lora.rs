@@ -74,6 +74,7 @@ impl TrainArgs {
             schedule: subject.schedule,
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps(Timesteps::Importance),
+            stable_targets: self.training.stable_targets,
             lora,
         }
     }

@@ -153,6 +153,7 @@ impl TrainArgs {
             schedule: subject.schedule,
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps(Timesteps::Importance),
+            stable_targets: self.training.stable_targets,
             gate_noise: self.patch.gate.noise(),
             dtype: self.patch.dtype(),
             balance: self.patch.gate.balance_loss(),
@@ -181,6 +182,7 @@ impl TrainArgs {
             schedule: subject.schedule,
             loss_weight: self.training.loss_weight,
             timesteps: self.training.timesteps(Timesteps::Importance),
+            stable_targets: self.training.stable_targets,
             backbone: sizes.clone(),
         }
     }

@@ -157,6 +157,11 @@ fn the_recipes_of_the_repository_are_some() {
         (include_str!("../../../../../recipes/ablations.toml"), 3),
         (include_str!("../../../../../recipes/rates.toml"), 1),
         (include_str!("../../../../../recipes/rates-again.toml"), 3),
+        (
+            include_str!("../../../../../recipes/stable-targets.toml"),
+            3,
+        ),
+        (include_str!("../../../../../recipes/fid.toml"), 3),
     ] {
         let recipe = Recipe::parse(text).unwrap();
         assert_eq!(recipe.seeds.len(), seeds);

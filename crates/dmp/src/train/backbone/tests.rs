@@ -26,6 +26,7 @@ fn settings() -> BackboneSettings {
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::P2 { k: 1.0, gamma: 1.0 },
         timesteps: Timesteps::Importance,
+        stable_targets: None,
         backbone: TINY,
     }
 }

@@ -7,7 +7,7 @@ use dmp_math::weight::LossWeight;
 use dmp_model::lora::LoraConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::run::DrawPlan;
+use crate::run::{DrawPlan, TargetPlan};
 use crate::train::accumulate::{is_one, one};
 use crate::train::{Decay, is_default};
 
@@ -55,6 +55,9 @@ pub struct LoraSettings {
     /// How often each timestep is drawn.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timesteps: Timesteps,
+    /// Images whose noises are averaged to be the target of each image's prediction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_targets: Option<usize>,
     /// The LoRA.
     pub lora: LoraConfig,
 }
@@ -75,6 +78,7 @@ impl LoraSettings {
             label_dropout: null_label.map(|null| (self.label_dropout, null)),
             labelled: num_classes > 1,
             gate: None,
+            targets: TargetPlan::of(self.stable_targets, &self.diffusion()),
         }
     }
 }

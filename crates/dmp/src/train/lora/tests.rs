@@ -31,6 +31,7 @@ fn settings() -> LoraSettings {
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::Constant,
         timesteps: Timesteps::Importance,
+        stable_targets: Some(4),
         lora: LoraConfig::new(2, &TINY),
     }
 }

@@ -8,7 +8,7 @@ use dmp_model::patch::{BalanceLoss, PatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::Dtype;
-use crate::run::DrawPlan;
+use crate::run::{DrawPlan, TargetPlan};
 use crate::train::accumulate::{is_one, one};
 use crate::train::{Decay, is_default};
 
@@ -61,6 +61,9 @@ pub struct PatchSettings {
     /// How often each timestep is drawn.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timesteps: Timesteps,
+    /// Images whose noises are averaged to be the target of each image's prediction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_targets: Option<usize>,
     /// Whether the gate's logits are noisy in training, as in the paper.
     #[serde(default = "yes")]
     pub gate_noise: bool,
@@ -94,6 +97,7 @@ impl PatchSettings {
             labelled: num_classes > 1,
             gate: (self.patch.gate.learns() && self.gate_noise)
                 .then_some((self.patch.depth, self.patch.num_prompts)),
+            targets: TargetPlan::of(self.stable_targets, &self.diffusion()),
         }
     }
 }

@@ -34,6 +34,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
         schedule: BetaSchedule::Linear,
         loss_weight: LossWeight::MinSnr { gamma: 5.0 },
         timesteps: Timesteps::Importance,
+        stable_targets: Some(4),
         gate_noise: true,
         dtype: Dtype::F32,
         balance: BalanceLoss {

@@ -5,10 +5,12 @@
 //! k = √(ᾱ/(1−ᾱ)) that noise is ε + k·d, and the logarithm of its weight, but for a constant, −Σ k·d·(ε + k·d/2): no large
 //! numbers cancel, however small the noise.
 
+use std::ops::Range;
+
 use crate::simd::{LANES, exp};
 use crate::vectorised;
 
-/// An image that noise was put on, all of whose references are the same as those of the others it comes with.
+/// An image that noise was put on.
 #[derive(Debug, Clone, Copy)]
 pub struct Noised<'a> {
     /// The clean image x₀, `[D]`.
@@ -22,35 +24,62 @@ pub struct Noised<'a> {
 /// Bytes of references that stay in cache while one image after the other is compared with them.
 const BLOCK_BYTES: usize = 1 << 18;
 
+/// Values that are summed before it is asked whether the others can still matter.
+const LOOK: usize = 192;
+
 /// Below this share of the largest, a weight changes nothing that 32-bit floats show.
 const NEGLIGIBLE: f32 = 1e-9;
 
+/// Below −ln of that, with room for rounding: such a logarithm is negligible beside 0, that of the image itself.
+const LOWEST: f32 = 24.0;
+
 vectorised! {
-    /// Logarithms of the references' weights, but for a constant: 0 for `start` itself.
-    fn log_weights(start: &[f32], noise: &[f32], ratio: f32, references: &[f32], out: &mut [f32]) {
-        for (reference, out) in references.chunks_exact(start.len()).zip(out) {
-            let mut lanes = [0.0f32; LANES];
-            let (starts, start_rest) = start.as_chunks::<LANES>();
-            let (noises, noise_rest) = noise.as_chunks::<LANES>();
-            let (others, other_rest) = reference.as_chunks::<LANES>();
-            for ((start, noise), other) in starts.iter().zip(noises).zip(others) {
-                for i in 0..LANES {
-                    let away = ratio * (start[i] - other[i]);
-                    lanes[i] += away * (noise[i] + 0.5 * away);
-                }
-            }
-            let mut total: f32 = lanes.iter().sum();
-            for ((start, noise), other) in start_rest.iter().zip(noise_rest).zip(other_rest) {
-                let away = ratio * (start - other);
-                total += away * (noise + 0.5 * away);
-            }
-            *out = -total;
+    /// Logarithms of the references' weights, but for a constant: 0 for `start` itself, and −∞ where a look at some values has shown
+    /// that the weight is negligible. `rest` is Σ ε²/2 over all others, no more than which the sum can fall by there.
+    fn log_weights(start: &[f32], noise: &[f32], ratio: f32, rest: f32, references: &[&[f32]], out: &mut [f32]) {
+        let look = looked_at(start.len());
+        for (reference, out) in references.iter().zip(out) {
+            let some = distance(&start[look.clone()], &noise[look.clone()], &reference[look.clone()], ratio);
+            *out = if some - rest > LOWEST {
+                f32::NEG_INFINITY
+            } else {
+                let before = distance(&start[..look.start], &noise[..look.start], &reference[..look.start], ratio);
+                let behind = distance(&start[look.end..], &noise[look.end..], &reference[look.end..], ratio);
+                -(some + before + behind)
+            };
         }
     }
 }
 
+/// The values looked at first, of so many: those in the middle, where images differ most.
+fn looked_at(size: usize) -> Range<usize> {
+    let first = size.saturating_sub(LOOK) / 2;
+    first..size.min(first + LOOK)
+}
+
+/// Σ k·d·(ε + k·d/2) over some values, k being the ratio and d the difference of start and reference.
+#[inline(always)]
+fn distance(start: &[f32], noise: &[f32], reference: &[f32], ratio: f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (starts, start_rest) = start.as_chunks::<LANES>();
+    let (noises, noise_rest) = noise.as_chunks::<LANES>();
+    let (others, other_rest) = reference.as_chunks::<LANES>();
+    for ((start, noise), other) in starts.iter().zip(noises).zip(others) {
+        for i in 0..LANES {
+            let away = ratio * (start[i] - other[i]);
+            lanes[i] += away * (noise[i] + 0.5 * away);
+        }
+    }
+    let mut total: f32 = lanes.iter().sum();
+    for ((start, noise), other) in start_rest.iter().zip(noise_rest).zip(other_rest) {
+        let away = ratio * (start - other);
+        total += away * (noise + 0.5 * away);
+    }
+    total
+}
+
 vectorised! {
-    /// `target += weight · ratio · (start − reference)`.
+    /// `target += scale · (start − reference)`.
     fn add_away(target: &mut [f32], start: &[f32], reference: &[f32], scale: f32) {
         for ((target, &start), &reference) in target.iter_mut().zip(start).zip(reference) {
             *target += scale * (start - reference);
@@ -58,12 +87,12 @@ vectorised! {
     }
 }
 
-/// Writes the noise to expect of each of `images` to its row of `targets`, `[images, D]`; `references` is `[N, D]`, and each
-/// image's own `start` is one of its rows.
+/// Writes the noise to expect of each of `images` to its row of `targets`, `[images, D]`. All have the same `references`, each
+/// `[D]`, and each image's own `start` is one of them.
 ///
 /// # Panics
 /// When sizes do not fit: a bug of the caller, never of a user.
-pub fn expected_noise(images: &[Noised<'_>], references: &[f32], targets: &mut [f32]) {
+pub fn expected_noise(images: &[Noised<'_>], references: &[&[f32]], targets: &mut [f32]) {
     let Some(size) = images.first().map(|image| image.start.len()) else {
         return;
     };
@@ -71,37 +100,63 @@ pub fn expected_noise(images: &[Noised<'_>], references: &[f32], targets: &mut [
     if size == 0 {
         return;
     }
-    let count = references.len() / size;
+    let rests: Vec<f32> = images.iter().map(|image| rest(image.noise)).collect();
+    let count = references.len();
     let rows = (BLOCK_BYTES / (4 * size)).max(1);
     let mut weights = vec![0.0; images.len() * count];
-    for (block, references) in references.chunks(rows * size).enumerate() {
-        let held = references.len() / size;
-        for (image, weights) in images.iter().zip(weights.chunks_exact_mut(count)) {
-            let weights = &mut weights[block * rows..][..held];
-            log_weights(image.start, image.noise, image.ratio, references, weights);
+    for (block, references) in references.chunks(rows).enumerate() {
+        let images = images.iter().zip(&rests);
+        for ((image, &rest), weights) in images.zip(weights.chunks_exact_mut(count)) {
+            let weights = &mut weights[block * rows..][..references.len()];
+            log_weights(
+                image.start,
+                image.noise,
+                image.ratio,
+                rest,
+                references,
+                weights,
+            );
         }
     }
-    let images = images.iter().zip(weights.chunks_exact_mut(count));
-    for ((image, weights), target) in images.zip(targets.chunks_exact_mut(size)) {
+    let weighed = images.iter().zip(weights.chunks_exact_mut(count));
+    for ((image, weights), target) in weighed.zip(targets.chunks_exact_mut(size)) {
         let highest = crate::simd::max(weights);
         for weight in &mut *weights {
             *weight = exp(*weight - highest);
         }
         let sum: f32 = weights.iter().sum();
+        for weight in &mut *weights {
+            *weight = match *weight > NEGLIGIBLE {
+                true => image.ratio * *weight / sum,
+                false => 0.0,
+            };
+        }
         target.copy_from_slice(image.noise);
-        for (&weight, reference) in weights.iter().zip(references.chunks_exact(size)) {
-            if weight > NEGLIGIBLE {
-                add_away(target, image.start, reference, image.ratio * weight / sum);
+    }
+    for (block, references) in references.chunks(rows).enumerate() {
+        let weighed = images.iter().zip(weights.chunks_exact(count));
+        for ((image, weights), target) in weighed.zip(targets.chunks_exact_mut(size)) {
+            for (&weight, reference) in weights[block * rows..].iter().zip(references) {
+                if weight != 0.0 {
+                    add_away(target, image.start, reference, weight);
+                }
             }
         }
     }
+}
+
+/// Σ ε²/2 over all values that are not looked at first.
+fn rest(noise: &[f32]) -> f32 {
+    let look = looked_at(noise.len());
+    let others = noise[..look.start].iter().chain(&noise[look.end..]);
+    0.5 * others.map(|value| value * value).sum::<f32>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SIZE: usize = 37;
+    const SIZE: usize = 293;
     const REFERENCES: usize = 2000;
 
     /// Numbers without a pattern, from -1 to 1.
@@ -163,7 +218,8 @@ mod tests {
                 })
                 .collect();
             let mut targets = vec![0.0; 3 * SIZE];
-            expected_noise(&images, &references, &mut targets);
+            let rows: Vec<&[f32]> = references.chunks_exact(SIZE).collect();
+            expected_noise(&images, &rows, &mut targets);
             for (image, target) in images.iter().zip(targets.chunks_exact(SIZE)) {
                 let wanted = by_definition(image, &references, alpha);
                 for (target, wanted) in target.iter().zip(wanted) {
@@ -183,7 +239,7 @@ mod tests {
             ratio: 3.0,
         };
         let mut target = vec![0.0; SIZE];
-        expected_noise(&[image], &start, &mut target);
+        expected_noise(&[image], &[&start], &mut target);
         assert_eq!(target, noise);
     }
 }

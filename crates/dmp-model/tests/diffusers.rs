@@ -118,7 +118,10 @@ fn configurations_of_far_more_than_there_is_are_refused() {
         config
     };
     for (key, value) in [
-        ("block_out_channels", serde_json::json!([16384, 16384, 16384])),
+        (
+            "block_out_channels",
+            serde_json::json!([16384, 16384, 16384]),
+        ),
         ("layers_per_block", serde_json::json!(16384)),
     ] {
         let config = changed("vae/config.json", key, value);

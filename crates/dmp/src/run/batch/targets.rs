@@ -37,9 +37,14 @@ pub(super) struct Drawn<'a> {
 pub(super) struct Population {
     of_label: Vec<Vec<usize>>,
     all: Vec<usize>,
-    /// Whether each is seen mirrored, too.
-    flips: bool,
+    /// 2 where each is seen mirrored, too.
+    forms: usize,
+    /// Every image in every form, ready to be compared with, where they are not too many.
+    ready: Option<Vec<f32>>,
 }
+
+/// Bytes of images that are kept ready.
+const READY_BYTES: usize = 1 << 28;
 
 impl Population {
     pub fn of(data: &Dataset, labelled: bool, flips: bool) -> Self {
@@ -50,18 +55,29 @@ impl Population {
                 of_label[label as usize].push(index);
             }
         }
-        Self {
+        let mut population = Self {
             of_label,
             all: (0..data.len()).collect(),
-            flips,
+            forms: 1 + usize::from(flips),
+            ready: None,
+        };
+        let values = population.with(usize::MAX).len() * data.shape().len();
+        // Latents are drawn anew each time.
+        if !data.is_of_latents() && values <= READY_BYTES / 4 {
+            let everyone: Vec<usize> = (0..population.with(usize::MAX).len()).collect();
+            let mut ready = vec![0.0; values];
+            let none = |_| stream(0, Purpose::ReferenceLatent, 0);
+            (population.with(usize::MAX)).fill(&everyone, data, none, &mut ready);
+            population.ready = Some(ready);
         }
+        population
     }
 
     /// What is drawn for a label; one that is no class stands for none, and for all images.
     fn with(&self, label: usize) -> Members<'_> {
         Members {
             indices: self.of_label.get(label).unwrap_or(&self.all),
-            forms: 1 + usize::from(self.flips),
+            forms: self.forms,
         }
     }
 }
@@ -91,12 +107,32 @@ impl TargetPlan {
         let mut targets = vec![0.0; drawn.len() * size];
         let mut order: Vec<usize> = (0..drawn.len()).collect();
         order.sort_by_key(|&place| drawn[place].label);
+        // Megabytes, of one group after the other.
+        let mut made = Vec::new();
         for alike in order.chunk_by(|&a, &b| drawn[a].label == drawn[b].label) {
             let members = population.with(drawn[alike[0]].label);
-            // All members are the same for one image as for another, so that they are made but once.
+            // All members are the same for one image as for another.
             let shared = members.len() <= self.images && !data.is_of_latents();
             for group in alike.chunks(if shared { alike.len() } else { 1 }) {
-                let references = members.around(&drawn[group[0]], self.images, data, seed);
+                let one = &drawn[group[0]];
+                let others = members.others(one, self.images, seed);
+                let mut references = vec![one.image];
+                match &population.ready {
+                    Some(ready) => {
+                        let places = others.iter().map(|&other| members.place(other));
+                        references.extend(places.map(|place| &ready[place * size..][..size]));
+                    }
+                    None => {
+                        made.resize(others.len() * size, 0.0);
+                        let first = one.draw.wrapping_mul(self.images as u64);
+                        let latent = |place: usize| {
+                            let index = first.wrapping_add(place as u64);
+                            stream(seed, Purpose::ReferenceLatent, index)
+                        };
+                        members.fill(&others, data, latent, &mut made);
+                        references.extend(made.chunks_exact(size.max(1)));
+                    }
+                }
                 let noised: Vec<Noised<'_>> = (group.iter())
                     .map(|&place| Noised {
                         start: drawn[place].image,
@@ -127,30 +163,34 @@ impl Members<'_> {
         self.indices.len() * self.forms
     }
 
-    /// At most `count` different members, `[members, D]`: the drawn one, and others, each choice of them as likely.
-    fn around(&self, drawn: &Drawn<'_>, count: usize, data: &Dataset, seed: u64) -> Vec<f32> {
+    /// Where a member is among all images in all forms.
+    fn place(&self, member: usize) -> usize {
+        self.indices[member / self.forms] * self.forms + member % self.forms
+    }
+
+    /// Up to `count` different members with the drawn one, which is left out here: each choice of the others is as likely.
+    fn others(&self, drawn: &Drawn<'_>, count: usize, seed: u64) -> Vec<usize> {
         let before = self.indices.partition_point(|&index| index < drawn.index);
         let own = before * self.forms + usize::from(drawn.flip);
         let mut random = stream(seed, Purpose::References, drawn.draw);
         let bound = self.len() - 1;
-        let others: Vec<usize> = distinct(bound.min(count - 1), bound, &mut random)
-            .into_iter()
+        let others = distinct(bound.min(count - 1), bound, &mut random).into_iter();
+        others
             .map(|other| other + usize::from(other >= own))
-            .collect();
-        let indices: Vec<usize> = (others.iter())
-            .map(|other| self.indices[other / self.forms])
-            .collect();
-        let flips: Vec<bool> = others.iter().map(|other| other % self.forms == 1).collect();
-        let mut values = vec![0.0; (1 + others.len()) * drawn.image.len()];
-        let (first, rest) = values.split_at_mut(drawn.image.len());
-        first.copy_from_slice(drawn.image);
-        let latent = |place: usize| {
-            let first = drawn.draw.wrapping_mul(count as u64);
-            let index = first.wrapping_add(place as u64);
-            stream(seed, Purpose::ReferenceLatent, index)
-        };
-        data.fill_batch(&indices, &flips, latent, rest);
-        values
+            .collect()
+    }
+
+    /// Writes the values of `members` to `out`, `[members, D]`.
+    fn fill(
+        &self,
+        members: &[usize],
+        data: &Dataset,
+        latent: impl Fn(usize) -> Stream,
+        out: &mut [f32],
+    ) {
+        let form = |member: &usize| (self.indices[member / self.forms], member % self.forms == 1);
+        let (indices, flips): (Vec<usize>, Vec<bool>) = members.iter().map(form).unzip();
+        data.fill_batch(&indices, &flips, latent, out);
     }
 }
 

@@ -103,10 +103,9 @@ fn over_all_images_it_is_the_mean_that_the_definition_says() {
     }
 }
 
-/// The mean over all draws of a set of what a set makes of the noise is what all images make of it.
 #[test]
-fn every_set_has_the_drawn_image_and_each_other_as_often() {
-    let (data, image, noise) = (data(), [0.25; 4], [0.5; 4]);
+fn every_set_has_each_other_image_as_often() {
+    let data = data();
     let population = Population::of(&data, true, false);
     let mut counts = [0; 12];
     for draw in 0..6000 {
@@ -116,29 +115,38 @@ fn every_set_has_the_drawn_image_and_each_other_as_often() {
             flip: false,
             label: 0,
             step: 0,
-            image: &image,
-            noise: &noise,
+            image: &[0.0; 4],
+            noise: &[0.0; 4],
         };
-        let references = population.with(0).around(&drawn, 3, &data, 7);
-        let rows: Vec<&[f32]> = references.chunks_exact(4).collect();
-        assert_eq!(rows.len(), 3);
-        assert_eq!(rows[0], image);
-        for row in &rows[1..] {
-            let is = |&index: &usize| {
-                let pixels = data.pixels(index).unwrap().iter();
-                pixels
-                    .map(|&pixel| crate::data::to_unit(pixel))
-                    .eq(row.iter().copied())
-            };
-            counts[(0..12).find(is).unwrap()] += 1;
+        let members = population.with(0);
+        let others = members.others(&drawn, 3, 7);
+        assert!(others.len() == 2 && others[0] != others[1]);
+        for other in others {
+            counts[members.place(other)] += 1;
         }
-        assert_ne!(rows[1], rows[2]);
     }
     for (index, count) in counts.into_iter().enumerate() {
         let others = index % 2 == 0 && index != 4;
         // 2 of 5 others each time: 2400 ± 38.
         let wanted = if others { 2200..2600 } else { 0..1 };
         assert!(wanted.contains(&count), "{index}: {count}");
+    }
+}
+
+/// As they are where the images are too many to be kept.
+#[test]
+fn what_is_kept_ready_is_what_would_be_made() {
+    for flips in [false, true] {
+        let kept = Population::of(&data(), true, flips);
+        let members = kept.with(1);
+        let others: Vec<usize> = (0..members.len()).rev().collect();
+        let mut made = vec![0.0; others.len() * 4];
+        let none = |_| stream(0, Purpose::ReferenceLatent, 0);
+        members.fill(&others, &data(), none, &mut made);
+        let ready = kept.ready.as_ref().unwrap();
+        for (made, &other) in made.chunks_exact(4).zip(&others) {
+            assert_eq!(made, &ready[members.place(other) * 4..][..4]);
+        }
     }
 }
 
@@ -175,21 +183,7 @@ fn latents_of_references_are_drawn_as_well() {
     let batch = first(plan(1000, true), data.clone());
     assert_ne!(batch.target, Some(batch.noise.clone()));
     assert_eq!(batch, first(plan(1000, true), data.clone()));
-    let drawn = Drawn {
-        draw: 3,
-        index: 2,
-        flip: true,
-        label: 0,
-        step: 0,
-        image: &[0.0; 4],
-        noise: &[0.0; 4],
-    };
-    let population = Population::of(&data, true, true);
-    let once = population.with(0).around(&drawn, 1000, &data, 7);
-    assert_eq!(once.len(), 12 * 4);
-    let again = Drawn { draw: 4, ..drawn };
-    let again = population.with(0).around(&again, 1000, &data, 7);
-    assert_ne!(once[4..], again[4..]);
+    assert!(Population::of(&data, true, true).ready.is_none());
 }
 
 #[test]

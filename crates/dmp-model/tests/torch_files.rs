@@ -54,6 +54,28 @@ fn parts_of_a_training_checkpoint() {
     assert_eq!(file.text(&["args", "nothing"]), None);
 }
 
+/// `module.` of several devices, `_orig_mod.` of a compiler, in either order.
+#[test]
+fn names_are_read_without_their_wrappers() {
+    let named = |names: &[&str]| {
+        let tensor = |name: &&str| {
+            let tensor = HostTensor {
+                shape: vec![1],
+                values: vec![1.0],
+            };
+            ((*name).to_owned(), tensor)
+        };
+        let tensors = Value::Tensors(names.iter().map(tensor).collect());
+        TorchFile::from_bytes(to_bytes(vec![("model".to_owned(), tensors)]).unwrap()).unwrap()
+    };
+    let file = named(&["module._orig_mod.a", "_orig_mod.module.b.module.c", "d"]);
+    let tensors = file.unwrapped(Some("model")).unwrap();
+    let names: Vec<&String> = tensors.keys().collect();
+    assert_eq!(names, ["a", "b.module.c", "d"]);
+    let error = named(&["module.a", "a"]).unwrapped(Some("model"));
+    assert!(error.unwrap_err().to_string().contains("there are two"));
+}
+
 #[test]
 fn every_kind_of_number_and_view() {
     assert_eq!(tensors("kinds.pt", None), expected("kinds.safetensors"));
@@ -193,6 +215,32 @@ fn names_and_views_have_bounds() {
         ("data/0", &[0; 4000]),
     ]));
     assert!(error.contains("shares its numbers"), "{error}");
+    // A tensor 10 000 times below a long name.
+    let key = vec![b'k'; 3000];
+    let mut names = b"\x80\x02}X\xb8\x0b\0\0".to_vec();
+    names.extend(&key);
+    names.push(b']');
+    names.extend(of_class("FloatStorage"));
+    names.extend(b"q\0a");
+    names.extend(b"h\0a".repeat(10_000));
+    names.extend(b"s.");
+    let error = refused(archive(&[
+        ("data.pkl", names.as_slice()),
+        ("data/0", &[0; 4000]),
+    ]));
+    assert!(error.contains("too many of long names"), "{error}");
+    // Eight objects that have a dictionary of 3000 entries 3000 times in their state.
+    let mut states = b"\x80\x02]}(".to_vec();
+    for i in 0..3000_u16 {
+        states.extend([b"M".as_slice(), &i.to_le_bytes(), b"N"].concat());
+    }
+    states.extend(b"uq\x000(");
+    states.extend(b"h\0".repeat(3000));
+    states.extend(b"tq\x010");
+    states.extend(b"cm\nC\n)Rh\x01ba".repeat(8));
+    states.push(b'.');
+    let file = TorchFile::from_bytes(zipped(&states)).unwrap();
+    assert!(file.tensors(None).unwrap().is_empty());
     // A tensor in 100 000 lists in each other.
     let mut deep = b"\x80\x02".to_vec();
     deep.extend(b"]".repeat(100_000));
@@ -204,6 +252,8 @@ fn names_and_views_have_bounds() {
         ("data/0", &[0; 4000]),
     ]));
     assert!(error.contains("name has more than"), "{error}");
+    let many = [b"\x80\x02".to_vec(), b")".repeat(5 << 20)].concat();
+    assert!(refused(zipped(&many)).contains("more than 4194304 values"));
     // A name of a megabyte, of 100 000 entries.
     let name = vec![b'n'; 1 << 20];
     let mut long = b"\x80\x02}X\0\0\x10\0".to_vec();

@@ -16,7 +16,7 @@ use super::{
     check_size,
 };
 use crate::host;
-use crate::patch::{BakedSteps, MOST_SIDE};
+use crate::patch::{BakedSteps, has_places};
 
 /// What a baked file is, besides its tensors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,11 +107,10 @@ pub fn load_baked(file: TensorFile, device: &Device) -> Result<BakedFile, Checkp
     check_size(config.num_values(), &file.tensors)?;
     let [rows, columns] = config.grid;
     let on_grid = rows.saturating_mul(columns);
-    let sides = config
-        .grid
-        .iter()
-        .all(|side| (1..=MOST_SIDE).contains(side));
-    if config.num_values() == 0 || !sides || (config.added > 0 && config.added != on_grid) {
+    if config.num_values() == 0
+        || !has_places(config.grid)
+        || (config.added > 0 && config.added != on_grid)
+    {
         return Err(kind.bad_config(format!(
             "{} added tokens on a grid of {rows}x{columns}, of {} steps and {} blocks, are no baked patch",
             config.added, config.steps, config.depth

@@ -159,7 +159,7 @@ pub fn from_diffusers(
     device: &Device,
 ) -> Result<Tensors, DiffusersError> {
     let described = config.num_params();
-    if let Err(held) = super::fits(described, &found) {
+    if let Some(held) = super::far_fewer(described, &found) {
         return Err(DiffusersError::Size { described, held });
     }
     let mut tensors = Tensors::new();

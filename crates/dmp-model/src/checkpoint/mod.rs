@@ -98,16 +98,16 @@ pub enum CheckpointError {
 /// Refuses a description of much more than `tensors` hold, before it is built. What fits this bound and is wrong all
 /// the same is then refused tensor by tensor.
 pub(crate) fn check_size(described: usize, tensors: &Tensors) -> Result<(), CheckpointError> {
-    fits(described, tensors).map_err(|held| CheckpointError::Size { described, held })
+    match far_fewer(described, tensors) {
+        Some(held) => Err(CheckpointError::Size { described, held }),
+        None => Ok(()),
+    }
 }
 
-/// Whether so many parameters may be described of `tensors`; if not, how many they hold.
-fn fits(described: usize, tensors: &Tensors) -> Result<(), usize> {
+/// How many parameters `tensors` hold, if those are far fewer than are described.
+fn far_fewer(described: usize, tensors: &Tensors) -> Option<usize> {
     let held = tensors.values().map(|tensor| tensor.values.len()).sum();
-    match described / 2 > held + (1 << 20) {
-        true => Err(held),
-        false => Ok(()),
-    }
+    (described / 2 > held + (1 << 20)).then_some(held)
 }
 
 /// Refuses infinities and what is no number: a model with one in it computes nothing else.

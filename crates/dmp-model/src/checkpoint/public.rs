@@ -1,12 +1,17 @@
 //! The checkpoints of the method's public code (github sangminwoo/DMP): `{model, opt, config, …}`, whose `model` is the backbone and
 //! the patch in one state dictionary: `prompt_embeddings` `[L, N, D]`, `gate.weight`, `gate.bias` and `w_noise`.
 
+mod settings;
+
 use burn::tensor::Device;
 use dmp_math::schedule::BetaSchedule;
 
 use super::torch::{TorchError, TorchFile, Value, to_bytes};
 use super::{CheckpointError, HostTensor, Tensors, apply, check_finite, collect};
 use crate::patch::{GateInput, GateKind, GateSharing, Patch, PatchConfig, Position};
+
+pub use settings::PublicSettings;
+use settings::{Unknown, settings};
 
 /// Why a patch cannot be converted.
 #[derive(Debug, thiserror::Error)]
@@ -51,17 +56,6 @@ pub enum PublicError {
     Write(#[from] std::io::Error),
 }
 
-/// What a checkpoint of the public code says of its patch, where it says it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PublicSettings {
-    /// Where prompts go.
-    pub position: Option<Position>,
-    /// Share of prompts selected.
-    pub top_k: Option<f64>,
-    /// Noise schedule.
-    pub schedule: Option<BetaSchedule>,
-}
-
 /// A patch in a checkpoint of the public code, and the rest of it.
 pub struct PublicPatch {
     patch: Tensors,
@@ -71,54 +65,6 @@ pub struct PublicPatch {
     pub settings: PublicSettings,
     /// What it says and is not understood.
     unknown: Unknown,
-}
-
-/// What a configuration says of the settings that are not understood.
-#[derive(Debug, Default)]
-struct Unknown {
-    position: Option<String>,
-    top_k: Option<String>,
-    schedule: Option<String>,
-    gate: Option<String>,
-}
-
-impl Unknown {
-    /// Refuses what is not said otherwise.
-    fn check(&self, said: &PublicSettings) -> Result<(), PublicError> {
-        let settings = [
-            (
-                "vp.type",
-                &self.position,
-                said.position.is_some(),
-                "; give --position",
-            ),
-            (
-                "vp.topk",
-                &self.top_k,
-                said.top_k.is_some(),
-                "; give --top-k",
-            ),
-            (
-                "schedule_name",
-                &self.schedule,
-                said.schedule.is_some(),
-                "; give --schedule",
-            ),
-            (
-                "vp.gate_type",
-                &self.gate,
-                false,
-                "; give a checkpoint with a linear gate, or without one (PT)",
-            ),
-        ];
-        for (key, value, otherwise, mend) in settings {
-            if let Some(value) = value.as_ref().filter(|_| !otherwise) {
-                let value = value.clone();
-                return Err(PublicError::Setting { key, value, mend });
-            }
-        }
-        Ok(())
-    }
 }
 
 const PROMPTS: &str = "prompt_embeddings";
@@ -132,22 +78,14 @@ impl PublicPatch {
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, PublicError> {
         let file = TorchFile::from_bytes(bytes)?;
         let has_model = file.names().iter().any(|name| name == "model");
-        let tensors = file.tensors(has_model.then_some("model"))?;
+        let tensors = file.unwrapped(has_model.then_some("model"))?;
         let (mut patch, mut backbone) = (Tensors::new(), Tensors::new());
         for (name, tensor) in tensors {
-            // Of a compiled or distributed model.
-            let name = name
-                .trim_start_matches("_orig_mod.")
-                .trim_start_matches("module.");
-            let of = match name == PROMPTS || GATE.contains(&name) {
+            let of = match name == PROMPTS || GATE.contains(&name.as_str()) {
                 true => &mut patch,
                 false => &mut backbone,
             };
-            if of.insert(name.to_owned(), tensor).is_some() {
-                let name = name.to_owned();
-                let reason = "there are two, with prefixes of a wrapper and without".to_owned();
-                return Err(TorchError::Tensor { name, reason }.into());
-            }
+            of.insert(name, tensor);
         }
         if patch
             .get(PROMPTS)
@@ -227,58 +165,6 @@ impl PublicPatch {
         check_finite(&tensors)?;
         let empty = Patch::zeroed(&config, device);
         Ok(apply(empty, tensors, str::to_owned).map_err(CheckpointError::from)?)
-    }
-}
-
-/// What the configuration says and is known, and what is not. It is Hydra's: dictionaries and values within objects.
-fn settings(file: &TorchFile) -> (PublicSettings, Unknown) {
-    let value = |path: &[&str]| {
-        let wrapped: Vec<&str> = path.iter().flat_map(|key| ["_content", key]).collect();
-        let wrapped = [&["config"], wrapped.as_slice(), &["_val"]].concat();
-        let plain = [&["config"], path].concat();
-        file.text(&wrapped).or_else(|| file.text(&plain))
-    };
-    let vp = |key| value(&["models", "vp", key]).or_else(|| value(&["general", key]));
-    let (position, odd_position) = known(vp("type"), |text| match text {
-        "add" => Some(Position::Add),
-        "prepend" => Some(Position::Prepend),
-        _ => None,
-    });
-    let (top_k, odd_top_k) = known(vp("topk"), |text| text.parse().ok());
-    let schedule = value(&["general", "schedule_name"]);
-    let (schedule, odd_schedule) = known(schedule, |text| match text {
-        "linear" => Some(BetaSchedule::Linear),
-        "cosine" | "squaredcos_cap_v2" => Some(BetaSchedule::SquaredCosine),
-        _ => None,
-    });
-    let (_, odd_gate) = known(vp("gate_type"), |text| {
-        ["linear", "PT"].contains(&text).then_some(())
-    });
-    let settings = PublicSettings {
-        position,
-        top_k,
-        schedule,
-    };
-    let unknown = Unknown {
-        position: odd_position,
-        top_k: odd_top_k,
-        schedule: odd_schedule,
-        gate: odd_gate,
-    };
-    (settings, unknown)
-}
-
-/// What a text means, or the text if that is not known.
-fn known<T>(
-    text: Option<String>,
-    meaning: impl Fn(&str) -> Option<T>,
-) -> (Option<T>, Option<String>) {
-    match text {
-        None => (None, None),
-        Some(text) => match meaning(&text) {
-            Some(meant) => (Some(meant), None),
-            None => (None, Some(text)),
-        },
     }
 }
 

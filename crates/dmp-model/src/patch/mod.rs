@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor};
 
 pub use baked::{BakedHook, BakedSteps, LabelledGate};
 pub use balance::{BalanceForm, BalanceLoss, BalanceTerms, cv_squared};
-pub(crate) use config::MOST_SIDE;
+pub(crate) use config::has_places;
 pub use config::{GateInput, GateKind, GateSharing, Init, PatchConfig, PatchConfigError, Position};
 use contribution::Contribution;
 pub use gate::{Affine, AttentionGate, Gate, LearnedGate, MlpGate, NOISE_FLOOR};

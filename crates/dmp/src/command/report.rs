@@ -206,6 +206,7 @@ mod tests {
             images,
             mean: Default::default(),
             images_per_second,
+            began_at_mse: None,
         };
         let summary = Summary::of("a", &[line(40, 10.0), line(80, 40.0)]);
         assert!((summary.images_per_second - 80.0 / 5.0).abs() < 1e-9);

@@ -98,14 +98,7 @@ pub(super) fn tensors(bytes: Vec<u8>) -> Result<TensorFile> {
     let part = ["ema", "model", "state_dict"]
         .into_iter()
         .find(|part| names.iter().any(|name| name == part));
-    let tensors = file.tensors(part)?;
-    let tensors = tensors
-        .into_iter()
-        .map(|(name, tensor)| match name.strip_prefix("module.") {
-            Some(inner) => (inner.to_owned(), tensor),
-            None => (name, tensor),
-        })
-        .collect();
+    let tensors = file.unwrapped(part)?;
     Ok(TensorFile {
         tensors,
         ..TensorFile::default()

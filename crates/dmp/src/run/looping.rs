@@ -49,7 +49,7 @@ pub fn run(
     let mut window = Window::default();
     let mut since = Instant::now();
     // Weights of the loss may make it large from the beginning.
-    let mut began = directory.stats()?.first().map(|line| line.mean.mse);
+    let mut began = (directory.stats()?.first()).and_then(|line| line.began_at_mse);
     for step in plan.done..plan.steps {
         let Some(batch) = batches.next() else {
             anyhow::bail!(
@@ -73,7 +73,10 @@ pub fn run(
             "the gradient's norm is {} at step {step}; train again into another --out, with a lower learning rate or --clip-norm",
             record.grad_norm
         );
-        let began = *began.get_or_insert(record.mse);
+        if step == 0 {
+            began = Some(record.mse);
+            window.began_at_mse = began;
+        }
         window.push(record);
         let done = step + 1;
         bar.inc(1);
@@ -89,7 +92,10 @@ pub fn run(
         {
             bar.set_message(format!("loss {:.4}", line.mean.loss));
             directory.append_stats(&line)?;
-            if done == plan.steps && line.mean.mse > NO_PREDICTION.max(2.0 * began) {
+            if done == plan.steps
+                && let Some(began) = began
+                && line.mean.mse > NO_PREDICTION.max(2.0 * began)
+            {
                 bar.suspend(|| {
                     crate::tell!(
                         "note: the squared error of the predicted noise ends at {:.3} where it began at {began:.3}: this training diverged; train \

@@ -56,12 +56,17 @@ pub struct Line {
     pub mean: StepRecord,
     /// Images a second over the window.
     pub images_per_second: f64,
+    /// Of a run's first line: the weighted error of its first batch, before anything was learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at_mse: Option<f64>,
 }
 
 /// Gathers steps until a line is due.
 #[derive(Debug, Default)]
 pub struct Window {
     records: Vec<StepRecord>,
+    /// See [`Line::began_at_mse`].
+    pub began_at_mse: Option<f64>,
 }
 
 impl Window {
@@ -87,6 +92,7 @@ impl Window {
             images: step * batch as u64,
             mean,
             images_per_second,
+            began_at_mse: self.began_at_mse.take(),
         })
     }
 }

@@ -60,6 +60,7 @@ impl Session<'_> {
             "{} already holds {done} steps; give --steps {done} or more, or another --out",
             self.directory.path("").display()
         );
+        draws.ensure_memory(&self.data)?;
         if self.dry_run {
             let said = format!("dry run: {done} of {steps} steps are done; nothing was written");
             return Err(DryRun(said).into());

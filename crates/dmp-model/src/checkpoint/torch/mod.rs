@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use archive::Archive;
+use pickle::MOST_VALUES;
 pub use pickle::PickleError;
 use tree::{Id, Node, Tree};
 pub use write::{Value, to_bytes};
@@ -105,8 +106,9 @@ impl TorchFile {
             let bytes = self.archive.storage(&layout.storage);
             let bytes = bytes.map_err(|reason| fault(first, reason))?;
             for (name, layout) in alike {
+                let count = layout.count(&bytes).map_err(|reason| fault(name, reason))?;
                 let shared = || fault(name, "shares its numbers with too many others".to_owned());
-                room = room.checked_sub(layout.bytes()).ok_or_else(shared)?;
+                room = room.checked_sub(4 * count).ok_or_else(shared)?;
                 let tensor = layout.read(&bytes).map_err(|reason| fault(name, reason))?;
                 if found.insert(name.clone(), tensor).is_some() {
                     return Err(fault(name, "two have this name".to_owned()));
@@ -124,10 +126,13 @@ impl TorchFile {
         // Names, each with the place of the one above it.
         let mut names: Vec<(Cow<'_, str>, usize)> = vec![("".into(), 0)];
         let mut waiting = vec![(start, 0)];
+        let mut room = self.archive.len() + LONGEST_NAME;
         while let Some((id, place)) = waiting.pop() {
             match tensor::layout(&self.tree, id) {
                 Some(layout) => {
                     let path = path(&names, place)?;
+                    let many = || fault(&path, "is one of too many of long names".to_owned());
+                    room = room.checked_sub(path.len() + 1).ok_or_else(many)?;
                     let layout = layout.map_err(|reason| fault(&path, reason))?;
                     found.push((path, layout));
                 }
@@ -136,8 +141,36 @@ impl TorchFile {
                         names.push((key, place));
                         waiting.push((child, names.len() - 1));
                     }
+                    // An object's attributes are its own, and those of all that have them too.
+                    if names.len() > MOST_VALUES {
+                        return Err(PickleError::Many.into());
+                    }
                 }
                 None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// [`tensors`](Self::tensors) without the prefixes of what wraps a model to train it: `module.` of several devices, `_orig_mod.` of a
+    /// compiler, whichever is outside.
+    ///
+    /// # Errors
+    /// As there, and where two are one without them.
+    pub fn unwrapped(&self, name: Option<&str>) -> Result<Tensors, TorchError> {
+        let mut found = Tensors::new();
+        for (name, tensor) in self.tensors(name)? {
+            let mut inner = name.as_str();
+            while let Some(rest) =
+                (inner.strip_prefix("module.")).or_else(|| inner.strip_prefix("_orig_mod."))
+            {
+                inner = rest;
+            }
+            if found.insert(inner.to_owned(), tensor).is_some() {
+                return Err(fault(
+                    inner,
+                    "there are two, with a wrapper's prefix and without".to_owned(),
+                ));
             }
         }
         Ok(found)

@@ -10,6 +10,9 @@ pub enum PickleError {
     /// It ends in the middle of something.
     #[error("it ends too early; copy the file again")]
     Truncated,
+    /// More values than any model's file has; a byte each can make a hundred of memory.
+    #[error("it has more than {MOST_VALUES} values; save the model's tensors alone")]
+    Many,
     /// An instruction that no file of PyTorch has.
     #[error("unknown instruction {code:#04x} at byte {at}; convert the file to safetensors")]
     Instruction {
@@ -30,6 +33,9 @@ pub enum PickleError {
     },
 }
 
+/// Values of the largest tree: a model has tens for each of its tensors.
+pub(super) const MOST_VALUES: usize = 1 << 22;
+
 /// Parses the pickle that `bytes` begin with: its tree, its root, and how many bytes it takes.
 pub fn parse(bytes: &[u8]) -> Result<(Tree, Id, usize), PickleError> {
     let mut machine = Machine {
@@ -43,6 +49,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Tree, Id, usize), PickleError> {
         let code = machine.input.byte()?;
         match machine.step(code) {
             Ok(Some(root)) => return Ok((machine.tree, root, machine.input.at())),
+            Ok(None) if machine.tree.len() > MOST_VALUES => return Err(PickleError::Many),
             Ok(None) => {}
             Err(Fault::Truncated) => return Err(PickleError::Truncated),
             Err(Fault::Operand) => return Err(PickleError::Operand { code, at }),

@@ -164,12 +164,6 @@ fn sizes(tree: &Tree, id: Id) -> Option<Vec<usize>> {
 }
 
 impl Layout {
-    /// Bytes of its numbers, as they are stored.
-    pub fn bytes(&self) -> usize {
-        let count = self.shape.iter().copied().fold(1, usize::saturating_mul);
-        count.saturating_mul(self.kind.size())
-    }
-
     /// Whether the numbers lie one after the other, in order.
     fn is_dense(&self) -> bool {
         let mut dense = 1usize;
@@ -184,27 +178,31 @@ impl Layout {
             })
     }
 
-    /// The tensor, from its storage's bytes.
-    pub fn read(&self, bytes: &[u8]) -> Result<HostTensor, String> {
-        let damaged = || {
-            format!(
-                "its shape {:?} does not fit its storage of {} bytes; the file is damaged",
-                self.shape,
-                bytes.len()
-            )
-        };
-        if self.strides.len() != self.shape.len() {
-            return Err(damaged());
-        }
+    /// How many numbers it has, of a storage of these bytes.
+    pub fn count(&self, bytes: &[u8]) -> Result<usize, String> {
         let count = self
             .shape
             .iter()
             .try_fold(1usize, |count, &size| count.checked_mul(size))
-            .ok_or_else(damaged)?;
-        // A stride of 0 can make a tensor larger than its storage; no weight of a model is.
-        if count > bytes.len() / self.kind.size() {
-            return Err(damaged());
-        }
+            // A stride of 0 can make a tensor larger than its storage; no weight of a model is.
+            .filter(|&count| count <= bytes.len() / self.kind.size());
+        count
+            .filter(|_| self.strides.len() == self.shape.len())
+            .ok_or_else(|| self.damaged(bytes))
+    }
+
+    fn damaged(&self, bytes: &[u8]) -> String {
+        format!(
+            "its shape {:?} does not fit its storage of {} bytes; the file is damaged",
+            self.shape,
+            bytes.len()
+        )
+    }
+
+    /// The tensor, from its storage's bytes.
+    pub fn read(&self, bytes: &[u8]) -> Result<HostTensor, String> {
+        let damaged = || self.damaged(bytes);
+        let count = self.count(bytes)?;
         if self.is_dense() {
             let values = (0..count)
                 .map(|i| self.kind.at(bytes, self.offset.checked_add(i)?))

@@ -113,17 +113,17 @@ impl Tree {
             _ => Vec::new(),
         };
         match self.node(id) {
-            Node::Tuple(parts) => parts.iter().flat_map(|&part| attributes(part)).collect(),
+            Node::Tuple(parts) => (parts.iter().take(2))
+                .flat_map(|&part| attributes(part))
+                .collect(),
             _ => attributes(id),
         }
     }
 
     /// The value of an entry.
     pub fn entry(&self, id: Id, name: &str) -> Option<Id> {
-        let entries = self.entries(id).into_iter();
-        entries
-            .filter_map(|(key, value)| (key == name).then_some(value))
-            .next()
+        let mut entries = self.entries(id).into_iter();
+        entries.find_map(|(key, value)| (key == name).then_some(value))
     }
 
     fn named(&self, pairs: &[(Id, Id)]) -> Vec<(Cow<'_, str>, Id)> {

@@ -8,10 +8,15 @@ use super::{PatchConfig, PatchConfigError, Position};
 pub(super) const WIDEST_GATE: usize = 1 << 16;
 
 /// Rows or columns of the largest grid; far beyond use.
-pub(crate) const MOST_SIDE: usize = 1 << 12;
+pub(super) const MOST_SIDE: usize = 1 << 12;
 
 /// Below, quotients of logits are beyond f32; above, all masks are alike.
 pub(super) const TEMPERATURES: RangeInclusive<f64> = 1e-6..=1e6;
+
+/// Whether prompts can lie on a grid of so many rows and columns.
+pub(crate) fn has_places(grid: [usize; 2]) -> bool {
+    grid.iter().all(|side| (1..=MOST_SIDE).contains(side))
+}
 
 impl PatchConfig {
     /// Refuses a patch that does not fit a backbone of these sizes. Prompts on a grid of their own fit any number of tokens.
@@ -32,8 +37,7 @@ impl PatchConfig {
             return Err(Error::Large);
         }
         let sides = self.grid.unwrap_or([1; 2]);
-        let on_grid = sides.iter().all(|side| (1..=MOST_SIDE).contains(side));
-        if self.hidden_size == 0 || !on_grid {
+        if self.hidden_size == 0 || !has_places(sides) {
             return Err(Error::Nothing {
                 width: self.hidden_size,
                 grid: sides,

@@ -6,7 +6,7 @@ mod fit;
 use serde::{Deserialize, Serialize};
 
 pub use error::PatchConfigError;
-pub(crate) use fit::MOST_SIDE;
+pub(crate) use fit::has_places;
 
 /// Everything that says what a patch is, besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

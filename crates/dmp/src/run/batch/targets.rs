@@ -46,6 +46,22 @@ pub(super) struct Population {
 /// Bytes of images that are kept ready.
 const READY_BYTES: usize = 1 << 28;
 
+/// Forms that each image is seen in.
+fn forms(flips: bool) -> usize {
+    1 + usize::from(flips)
+}
+
+/// Bytes of so many images.
+fn bytes(images: usize, data: &Dataset) -> u128 {
+    4 * images as u128 * data.shape().len() as u128
+}
+
+/// Whether all images are kept in all forms; latents are drawn anew each time.
+fn keeps_ready(data: &Dataset, flips: bool) -> bool {
+    let all = data.len().saturating_mul(forms(flips));
+    !data.is_of_latents() && bytes(all, data) <= READY_BYTES as u128
+}
+
 impl Population {
     pub fn of(data: &Dataset, labelled: bool, flips: bool) -> Self {
         let mut of_label = Vec::new();
@@ -58,16 +74,15 @@ impl Population {
         let mut population = Self {
             of_label,
             all: (0..data.len()).collect(),
-            forms: 1 + usize::from(flips),
+            forms: forms(flips),
             ready: None,
         };
-        let values = population.with(usize::MAX).len() * data.shape().len();
-        // Latents are drawn anew each time.
-        if !data.is_of_latents() && values <= READY_BYTES / 4 {
-            let everyone: Vec<usize> = (0..population.with(usize::MAX).len()).collect();
-            let mut ready = vec![0.0; values];
+        if keeps_ready(data, flips) {
+            let all = population.with(usize::MAX);
+            let everyone: Vec<usize> = (0..all.len()).collect();
+            let mut ready = vec![0.0; all.len() * data.shape().len()];
             let none = |_| stream(0, Purpose::ReferenceLatent, 0);
-            (population.with(usize::MAX)).fill(&everyone, data, none, &mut ready);
+            all.fill(&everyone, data, none, &mut ready);
             population.ready = Some(ready);
         }
         population
@@ -93,6 +108,15 @@ impl TargetPlan {
                 .map(|(signal, spread)| (signal / spread) as f32)
                 .collect(),
         })
+    }
+
+    /// Bytes of memory that the references take.
+    pub(super) fn memory(&self, data: &Dataset, flips: bool) -> u128 {
+        let all = data.len().saturating_mul(forms(flips));
+        match keeps_ready(data, flips) {
+            true => bytes(all, data),
+            false => bytes(all.min(self.images), data),
+        }
     }
 
     /// The target of each drawn image, one after the other.
@@ -124,7 +148,9 @@ impl TargetPlan {
                     }
                     None => {
                         made.resize(others.len() * size, 0.0);
-                        let first = one.draw.wrapping_mul(self.images as u64);
+                        let first = one
+                            .draw
+                            .wrapping_mul(references.len() as u64 + others.len() as u64);
                         let latent = |place: usize| {
                             let index = first.wrapping_add(place as u64);
                             stream(seed, Purpose::ReferenceLatent, index)

@@ -191,3 +191,19 @@ fn of_one_image_the_target_is_its_noise() {
     let batch = first(plan(1, true), data());
     assert_eq!(batch.target.as_ref(), Some(&batch.noise));
 }
+
+#[test]
+fn more_images_than_memory_holds_are_refused() {
+    let shape = ImageShape {
+        channels: 1,
+        height: 1 << 10,
+        width: 1 << 11,
+    };
+    let data = Dataset::new(vec![0; 40 << 21], vec![0; 40], shape, 1).unwrap();
+    let targets = |images| TargetPlan::of(Some(images), &diffusion()).unwrap();
+    // 40 images of 8 MiB are kept ready where they are at most 256 MiB.
+    assert_eq!(targets(9).memory(&data, false), 9 << 23);
+    assert_eq!(targets(90).memory(&data, false), 40 << 23);
+    assert_eq!(targets(90).memory(&data, true), 80 << 23);
+    assert_eq!(targets(2).memory(&self::data(), true), 2 * 12 * 4 * 4);
+}

@@ -22,7 +22,7 @@ import numpy
 out, idx, inception = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
 seeds = [int(seed) for seed in sys.argv[4:]] or [4, 5, 6]
 dmp = os.environ.get("DMP", "target/release/dmp")
-steps, batch, count = (os.environ.get(*pair) for pair in (("STEPS", "2000"), ("BATCH", "512"), ("COUNT", "500")))
+steps, batch, count = (os.environ.get(*pair) for pair in (("STEPS", "1000"), ("BATCH", "128"), ("COUNT", "500")))
 seen, others = range(5), range(5, 10)
 out.mkdir(parents=True, exist_ok=True)
 
@@ -67,7 +67,7 @@ changes = []
 for seed in seeds:
     patch = out / f"patch-{seed}"
     if not (patch / "patch.safetensors").exists():
-        mixture = ["--position", "mix", "--prompt-rate", "0.005", "--gate-rate", "1e-4", "--gate-noise", "false"]
+        mixture = ["--position", "mix", "--prompt-rate", "0.02", "--gate-rate", "1e-4", "--gate-noise", "false"]
         size = ["--steps", steps, "--batch", batch, "--flip", "false", "--seed", seed, "--out", patch]
         run("train", "--model", "demo", "--data", out / "seen.npz", *mixture, *size)
     base, patched = measured("base", seed), measured("patched", seed, "--patch", patch)

@@ -148,9 +148,7 @@ impl TargetPlan {
                     }
                     None => {
                         made.resize(others.len() * size, 0.0);
-                        let first = one
-                            .draw
-                            .wrapping_mul(references.len() as u64 + others.len() as u64);
+                        let first = one.draw.wrapping_mul(1 + others.len() as u64);
                         let latent = |place: usize| {
                             let index = first.wrapping_add(place as u64);
                             stream(seed, Purpose::ReferenceLatent, index)

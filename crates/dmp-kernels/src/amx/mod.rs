@@ -7,14 +7,16 @@
 mod multiply;
 mod pack;
 mod product;
+mod sums;
 
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
 use crate::simd::{Level, level};
 
-pub(crate) use multiply::{Session, Sums};
+pub(crate) use multiply::Session;
 pub(crate) use pack::{columns, rows, rows_transposed, transposed};
-pub(crate) use product::{Ahead, Edge, Left, Right, depth, product};
+pub(crate) use product::{Ahead, Left, Right, depth, product};
+pub(crate) use sums::{Block, Sums};
 
 /// Rows of a tile, and words (pairs of bf16) of each.
 pub(crate) const TILE: usize = 16;

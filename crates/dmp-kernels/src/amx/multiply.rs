@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::marker::PhantomData;
 
-use super::{DEEP, Line, SIDE, TILE, lines};
+use super::{DEEP, Line, SIDE, Sums, TILE, lines};
 
 /// Sums to begin with: those that are there, or none.
 macro_rules! begin {
@@ -19,6 +19,34 @@ macro_rules! begin {
 macro_rules! products {
     () => {
         "tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7\n tdpbf16ps tmm2, tmm5, tmm6\n tdpbf16ps tmm3, tmm5, tmm7"
+    };
+}
+
+/// Asks for four lines so many bytes behind the left factor's present step, wherever they are.
+macro_rules! ahead {
+    ($bytes:literal, $i:literal) => {
+        concat!(
+            "prefetcht0 [{a} + ",
+            $bytes,
+            " + 256*",
+            $i,
+            "]\n \
+             prefetcht0 [{a} + ",
+            $bytes,
+            " + 256*",
+            $i,
+            " + 64]\n \
+             prefetcht0 [{a} + ",
+            $bytes,
+            " + 256*",
+            $i,
+            " + 128]\n \
+             prefetcht0 [{a} + ",
+            $bytes,
+            " + 256*",
+            $i,
+            " + 192]"
+        )
     };
 }
 
@@ -52,14 +80,6 @@ macro_rules! sums {
             options(nostack),
         )
     };
-}
-
-/// Where a block's sums go: [`SIDE`] rows of as many values, `stride` apart.
-pub(crate) struct Sums<'a> {
-    pub(crate) values: &'a mut [f32],
-    pub(crate) stride: usize,
-    /// Whether they are added to what is there.
-    pub(crate) add: bool,
 }
 
 /// Factors and sums of a block, as the loops take them.
@@ -108,7 +128,7 @@ impl Session {
         Self(PhantomData)
     }
 
-    /// `out` (=|+=) `a · b`, `depth` deep, in one part or three.
+    /// `out` (=|+=) `a · b`, `depth` deep, in one part or three. What lies behind `a` comes nearer: the next block's, if it can be.
     ///
     /// # Panics
     /// When something is too short: a bug of the caller, never of a user.
@@ -161,6 +181,14 @@ impl Session {
                 "tileloadd tmm6, [{b} + {row}]",
                 "tileloadd tmm7, [{b} + {row} + 1024]",
                 "tileloadd tmm5, [{a} + {row} + 1024]",
+                ahead!(4096, 0),
+                ahead!(4096, 1),
+                ahead!(4096, 2),
+                ahead!(4096, 3),
+                ahead!(4096, 4),
+                ahead!(4096, 5),
+                ahead!(4096, 6),
+                ahead!(4096, 7),
                 products!(),
                 "add {a}, 2048",
                 "add {b}, 2048",
@@ -168,7 +196,7 @@ impl Session {
         }
     }
 
-    /// Both in three parts: six products of parts, each part loaded twice at most.
+    /// Both in three parts: six products of parts, each part loaded twice at most, and as soon as its tile is no longer needed.
     ///
     /// # Safety
     /// The factors lead to so many steps of six tiles each, and the sums to [`SIDE`] rows.
@@ -177,32 +205,74 @@ impl Session {
         unsafe {
             sums!(
                 raw,
-                // a₃·b₁
                 "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm7, [{b} + {row} + 1024]",
                 "tileloadd tmm4, [{a} + {row} + 4096]",
-                "tileloadd tmm5, [{a} + {row} + 5120]",
-                products!(),
-                // a₂·b₁
-                "tileloadd tmm4, [{a} + {row} + 2048]",
-                "tileloadd tmm5, [{a} + {row} + 3072]",
-                products!(),
-                // a₂·b₂
-                "tileloadd tmm6, [{b} + {row} + 2048]",
-                "tileloadd tmm7, [{b} + {row} + 3072]",
-                products!(),
-                // a₁·b₂
-                "tileloadd tmm4, [{a} + {row}]",
-                "tileloadd tmm5, [{a} + {row} + 1024]",
-                products!(),
-                // a₁·b₃
-                "tileloadd tmm6, [{b} + {row} + 4096]",
-                "tileloadd tmm7, [{b} + {row} + 5120]",
-                products!(),
-                // a₁·b₁
-                "tileloadd tmm6, [{b} + {row}]",
                 "tileloadd tmm7, [{b} + {row} + 1024]",
-                products!(),
+                "tileloadd tmm5, [{a} + {row} + 5120]",
+                // a₃·b₁
+                ahead!(6144, 0),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                ahead!(6144, 1),
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm4, [{a} + {row} + 2048]",
+                ahead!(6144, 2),
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                ahead!(6144, 3),
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm5, [{a} + {row} + 3072]",
+                // a₂·b₁
+                ahead!(6144, 4),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                ahead!(6144, 5),
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tileloadd tmm6, [{b} + {row} + 2048]",
+                ahead!(6144, 6),
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                ahead!(6144, 7),
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm7, [{b} + {row} + 3072]",
+                // a₂·b₂
+                ahead!(6144, 8),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                ahead!(6144, 9),
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm4, [{a} + {row}]",
+                ahead!(6144, 10),
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                ahead!(6144, 11),
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm5, [{a} + {row} + 1024]",
+                // a₁·b₂
+                ahead!(6144, 12),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                ahead!(6144, 13),
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tileloadd tmm6, [{b} + {row} + 4096]",
+                ahead!(6144, 14),
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                ahead!(6144, 15),
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm7, [{b} + {row} + 5120]",
+                // a₁·b₃
+                ahead!(6144, 16),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                ahead!(6144, 17),
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tileloadd tmm6, [{b} + {row}]",
+                ahead!(6144, 18),
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                ahead!(6144, 19),
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm7, [{b} + {row} + 1024]",
+                // a₁·b₁
+                ahead!(6144, 20),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                ahead!(6144, 21),
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                ahead!(6144, 22),
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                ahead!(6144, 23),
+                "tdpbf16ps tmm3, tmm5, tmm7",
                 "add {a}, 6144",
                 "add {b}, 6144",
             );

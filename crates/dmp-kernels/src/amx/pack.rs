@@ -139,13 +139,21 @@ fn pairs<const PARTS: usize>(
         }
         order
     };
-    // SAFETY: 64 bytes.
-    let order = unsafe { _mm512_loadu_si512(ORDER.as_ptr().cast()) };
     let load = |row: usize| match row < depth && width > 0 {
         true => load(&values[row * stride + first..], width),
         false => _mm512_setzero_ps(),
     };
-    split::<PARTS>(load(row), load(row + 1)).map(|halves| _mm512_permutexvar_epi16(order, halves))
+    let [even, odd] = [load(row), load(row + 1)];
+    if PARTS == 1 {
+        // SAFETY: 64 bytes.
+        let order = unsafe { _mm512_loadu_si512(ORDER.as_ptr().cast()) };
+        return [_mm512_permutexvar_epi16(order, rounded(even, odd)); PARTS];
+    }
+    let mut pairs = [_mm512_setzero_si512(); PARTS];
+    for (pair, [even, odd]) in pairs.iter_mut().zip(split::<PARTS>(even, odd)) {
+        *pair = _mm512_or_si512(_mm512_srli_epi32::<16>(even), odd);
+    }
+    pairs
 }
 
 /// Each part's words, columns become rows, to one of a step's two tiles.
@@ -165,7 +173,7 @@ fn store_transposed<const PARTS: usize>(
 }
 
 /// The first `count` ≤ [`DEEP`] values, zeros behind them, in parts.
-#[target_feature(enable = "avx512f,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
 fn along<const PARTS: usize>(values: &[f32], count: usize) -> [__m512i; PARTS] {
     let low = load(values, count.min(TILE));
@@ -173,22 +181,53 @@ fn along<const PARTS: usize>(values: &[f32], count: usize) -> [__m512i; PARTS] {
         None | Some(0) => _mm512_setzero_ps(),
         Some(rest) => load(&values[TILE..], rest),
     };
-    split(low, high)
+    if PARTS == 1 {
+        return [rounded(low, high); PARTS];
+    }
+    const UPPER: [u16; 32] = {
+        let mut words = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            words[i] = 2 * i as u16 + 1;
+            i += 1;
+        }
+        words
+    };
+    // SAFETY: 64 bytes.
+    let upper = unsafe { _mm512_loadu_si512(UPPER.as_ptr().cast()) };
+    let mut pairs = [_mm512_setzero_si512(); PARTS];
+    for (pair, [low, high]) in pairs.iter_mut().zip(split::<PARTS>(low, high)) {
+        *pair = _mm512_permutex2var_epi16(low, upper, high);
+    }
+    pairs
 }
 
-/// Parts of two vectors, the first's sixteen values before the second's: each part is what is left, rounded.
+/// Two vectors in bf16, the first's sixteen values before the second's.
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
-fn split<const PARTS: usize>(mut low: __m512, mut high: __m512) -> [__m512i; PARTS] {
-    let mut parts = [_mm512_setzero_si512(); PARTS];
+fn rounded(low: __m512, high: __m512) -> __m512i {
+    // SAFETY: both are 64 bytes of any values.
+    unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
+}
+
+/// Parts of two vectors, in the upper halves of their words: each part is what is left, rounded, and nothing is left by the third.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn split<const PARTS: usize>(low: __m512, high: __m512) -> [[__m512i; 2]; PARTS] {
+    let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+    let half = _mm512_set1_epi32(0x8000);
+    // No closures: they would not become part of what calls them.
+    let mut left = [low, high];
+    let mut parts = [[_mm512_setzero_si512(); 2]; PARTS];
     for (i, part) in parts.iter_mut().enumerate() {
-        // SAFETY: both are 64 bytes of any values.
-        *part = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) };
-        if i + 1 < PARTS {
-            let widened =
-                |half| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
-            low = _mm512_sub_ps(low, widened(_mm512_castsi512_si256(*part)));
-            high = _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64::<1>(*part)));
+        for (part, left) in part.iter_mut().zip(&mut left) {
+            let mut bits = _mm512_castps_si512(*left);
+            // Added to what is no number, it could make it one: not to the last part.
+            if i + 1 < PARTS {
+                bits = _mm512_add_epi32(bits, half);
+            }
+            *part = _mm512_and_si512(bits, upper);
+            *left = _mm512_sub_ps(*left, _mm512_castsi512_ps(*part));
         }
     }
     parts

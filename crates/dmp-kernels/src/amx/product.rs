@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::{Line, SIDE, Session, Sums, lines, rows};
-use crate::avx512::mask;
+use super::{Block, Line, SIDE, Session, lines, rows};
 
 /// What a product multiplies with: blocks of [`SIDE`] columns.
 ///
@@ -14,7 +13,7 @@ pub(crate) trait Right<const PARTS: usize> {
     fn tiles<'a>(&'a self, first: usize, deep: Range<usize>, scratch: &'a mut [Line])
     -> &'a [Line];
 
-    /// What the next columns' tiles are made of, where that is far away.
+    /// What these tiles are made of, where that is far away.
     fn ahead(&self, _first: usize, _deep: Range<usize>) -> Ahead {
         Ahead {
             start: std::ptr::null(),
@@ -28,25 +27,69 @@ pub(crate) trait Right<const PARTS: usize> {
 /// Values of a row that are summed before the next columns' turn: so deep a block of columns stays in the first caches.
 pub(crate) const fn depth(parts: usize) -> usize {
     match parts {
-        1 => 1024,
+        1 => 256,
         _ => 128,
     }
 }
 
-/// The depths of a product, one after the other.
-fn depths<const PARTS: usize>(inner: usize) -> impl Iterator<Item = Range<usize>> {
-    let step = depth(PARTS);
-    (0..inner)
+/// Bytes of a left factor's tiles that stay in the second cache while the right one's columns come and go.
+pub(super) const KEPT: usize = 2400 << 10;
+
+/// Values of a row whose sums come to an end before the next ones begin: as many depths as stay in the second cache.
+fn span<const PARTS: usize>(count: usize) -> usize {
+    let bytes = count.div_ceil(SIDE) * size_of::<Line>() * lines(depth(PARTS), PARTS);
+    depth(PARTS) * (KEPT / bytes.max(1)).max(1)
+}
+
+/// A range in pieces of so many.
+fn pieces(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range
         .step_by(step)
-        .map(move |deep| deep..inner.min(deep + step))
+        .map(move |start| start..end.min(start + step))
+}
+
+/// Tiles of a left factor over a span of its columns: for each depth, those of all rows.
+#[derive(Debug, Default)]
+struct Span {
+    columns: Range<usize>,
+    tiles: Vec<Line>,
+}
+
+impl Span {
+    /// Makes them of `values`, rows of `inner`.
+    fn pack<const PARTS: usize>(
+        &mut self,
+        _: &Session,
+        values: &[f32],
+        inner: usize,
+        columns: Range<usize>,
+    ) {
+        let count = values.len() / inner;
+        self.tiles.resize(
+            count.div_ceil(SIDE) * lines(columns.len(), PARTS),
+            Line::default(),
+        );
+        let mut tiles = self.tiles.as_mut_slice();
+        for deep in pieces(columns.clone(), depth(PARTS)) {
+            for first in (0..count).step_by(SIDE) {
+                let (here, rest) = tiles.split_at_mut(lines(deep.len(), PARTS));
+                tiles = rest;
+                let rows_here = SIDE.min(count - first);
+                let values = &values[first * inner + deep.start..];
+                // SAFETY: the session has seen that the processor has the instructions.
+                unsafe { rows::<PARTS>(values, inner, rows_here, deep.len(), here) };
+            }
+        }
+        self.columns = columns;
+    }
 }
 
 /// A left factor, packed for many products.
 #[derive(Debug)]
 pub(crate) struct Left<const PARTS: usize> {
     count: usize,
-    /// For each depth, the tiles of all rows.
-    deep: Vec<(Range<usize>, Vec<Line>)>,
+    spans: Vec<Span>,
 }
 
 impl<const PARTS: usize> Left<PARTS> {
@@ -56,14 +99,15 @@ impl<const PARTS: usize> Left<PARTS> {
     /// Where there is no matrix unit: a bug of the caller, never of a user.
     pub(crate) fn pack(values: &[f32], inner: usize) -> Self {
         let session = Session::new();
-        let pack = |deep: Range<usize>| {
-            let mut tiles = Vec::new();
-            pack_rows::<PARTS>(&session, values, inner, &deep, &mut tiles);
-            (deep, tiles)
+        let count = values.len() / inner;
+        let pack = |columns: Range<usize>| {
+            let mut packed = Span::default();
+            packed.pack::<PARTS>(&session, values, inner, columns);
+            packed
         };
         Self {
-            count: values.len() / inner,
-            deep: depths::<PARTS>(inner).map(pack).collect(),
+            count,
+            spans: pieces(0..inner, span::<PARTS>(count)).map(pack).collect(),
         }
     }
 
@@ -77,9 +121,9 @@ impl<const PARTS: usize> Left<PARTS> {
     ) {
         let session = Session::new();
         let shape = [self.count, columns, stride];
-        with_scratch(|[_, right]| {
-            for (deep, left) in &self.deep {
-                across::<PARTS>(&session, left, b, deep, shape, out, right);
+        with_scratch(|scratch| {
+            for left in &self.spans {
+                across::<PARTS>(&session, left, b, shape, out, scratch);
             }
         });
     }
@@ -98,72 +142,74 @@ pub(crate) fn product<const PARTS: usize>(
     let session = Session::new();
     let count = out.len() / columns;
     assert_eq!(a.len(), count * inner, "left factor");
-    with_scratch(|[left, right]| {
-        for deep in depths::<PARTS>(inner) {
-            pack_rows::<PARTS>(&session, a, inner, &deep, left);
-            across::<PARTS>(
-                &session,
-                left,
-                b,
-                &deep,
-                [count, columns, columns],
-                out,
-                right,
-            );
+    with_scratch(|scratch| {
+        let mut left = std::mem::take(&mut scratch.left);
+        for range in pieces(0..inner, span::<PARTS>(count)) {
+            left.pack::<PARTS>(&session, a, inner, range);
+            across::<PARTS>(&session, &left, b, [count, columns, columns], out, scratch);
         }
+        scratch.left = left;
     });
 }
 
-/// Tiles of both factors, kept between products.
-fn with_scratch(work: impl FnOnce(&mut [Vec<Line>; 2])) {
+/// What a thread computes in, kept between products.
+#[derive(Default)]
+struct Scratch {
+    left: Span,
+    right: Vec<Line>,
+    /// A column of blocks.
+    sums: Vec<Block>,
+}
+
+fn with_scratch(work: impl FnOnce(&mut Scratch)) {
     thread_local! {
-        static TILES: RefCell<[Vec<Line>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+        static SCRATCH: RefCell<Scratch> = RefCell::default();
     }
-    TILES.with_borrow_mut(work);
+    SCRATCH.with_borrow_mut(work);
 }
 
-fn pack_rows<const PARTS: usize>(
-    _: &Session,
-    values: &[f32],
-    inner: usize,
-    deep: &Range<usize>,
-    tiles: &mut Vec<Line>,
-) {
-    let count = values.len() / inner;
-    let block = lines(deep.len(), PARTS);
-    tiles.resize(count.div_ceil(SIDE) * block, Line::default());
-    for (first, tiles) in (0..count).step_by(SIDE).zip(tiles.chunks_exact_mut(block)) {
-        let here = SIDE.min(count - first);
-        let values = &values[first * inner + deep.start..];
-        // SAFETY: the session has seen that the processor has the instructions.
-        unsafe { rows::<PARTS>(values, inner, here, deep.len(), tiles) };
-    }
-}
-
-/// Sets the product, or adds to it what lies so deep; `left` holds the tiles of all rows there.
+/// Sets the product, or adds to it what the span holds.
 fn across<const PARTS: usize>(
     session: &Session,
-    left: &[Line],
+    Span {
+        columns: span,
+        tiles,
+    }: &Span,
     b: &impl Right<PARTS>,
-    deep: &Range<usize>,
     [count, columns, stride]: [usize; 3],
     out: &mut [f32],
-    right: &mut Vec<Line>,
+    Scratch { right, sums, .. }: &mut Scratch,
 ) {
-    let block = lines(deep.len(), PARTS);
     right.resize(lines(depth(PARTS), PARTS), Line::default());
-    let mut edge = Edge::new();
-    let add = deep.start > 0;
+    sums.resize(count.div_ceil(SIDE), Block::ZERO);
     for column in (0..columns).step_by(SIDE) {
-        let right = b.tiles(column, deep.clone(), right);
-        let ahead = b.ahead(column, deep.clone());
-        let width = SIDE.min(columns - column);
-        let blocks = left.chunks_exact(block).zip(out.chunks_mut(SIDE * stride));
-        for (i, (left, out)) in blocks.enumerate() {
-            let size = [SIDE.min(count - i * SIDE), width, stride];
-            let out = &mut out[column..];
-            edge.product::<PARTS>(session, deep.len(), [left, right], out, size, add);
-            ahead.fetch(i, count.div_ceil(SIDE));
+        let mut tiles = tiles.as_slice();
+        for deep in pieces(span.clone(), depth(PARTS)) {
+            let right = b.tiles(column, deep.clone(), right);
+            let ahead = match deep.end < span.end {
+                true => b.ahead(column, deep.end..span.end.min(deep.end + depth(PARTS))),
+                false => b.ahead(
+                    column + SIDE,
+                    span.start..span.end.min(span.start + depth(PARTS)),
+                ),
+            };
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let (left, rest) = tiles.split_at(lines(deep.len(), PARTS));
+                tiles = rest;
+                let last = deep.end == span.end;
+                let out = &mut out[i * SIDE * stride + column..];
+                let size = [
+                    SIDE.min(count - i * SIDE),
+                    SIDE.min(columns - column),
+                    stride,
+                ];
+                let to = sums.sums(deep.start > span.start);
+                session.multiply::<PARTS>(deep.len(), left, right, to);
+                ahead.fetch(i, count.div_ceil(SIDE));
+                if last {
+                    sums.put(session, out, size, span.start > 0);
+                }
+            }
         }
     }
 }
@@ -187,63 +233,6 @@ impl Ahead {
             let at = line / wide * self.stride + line % wide * 64;
             // SAFETY: a hint touches nothing.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(self.start.wrapping_add(at).cast()) };
-        }
-    }
-}
-
-/// Room for the sums of a block at the edge of a product, which is written in part.
-#[repr(C, align(64))]
-pub(crate) struct Edge([[f32; SIDE]; SIDE]);
-
-impl Edge {
-    pub(crate) fn new() -> Self {
-        Self([[0.0; SIDE]; SIDE])
-    }
-
-    /// `out` (=|+=) `left · right`, so many rows and columns of a block, rows `stride` apart.
-    pub(crate) fn product<const PARTS: usize>(
-        &mut self,
-        session: &Session,
-        depth: usize,
-        [left, right]: [&[Line]; 2],
-        out: &mut [f32],
-        [rows, columns, stride]: [usize; 3],
-        add: bool,
-    ) {
-        if [rows, columns] == [SIDE; 2] {
-            let to = Sums {
-                values: out,
-                stride,
-                add,
-            };
-            return session.multiply::<PARTS>(depth, left, right, to);
-        }
-        let to = Sums {
-            values: self.0.as_flattened_mut(),
-            stride: SIDE,
-            add: false,
-        };
-        session.multiply::<PARTS>(depth, left, right, to);
-        // SAFETY: the session has seen that the processor has the instructions.
-        unsafe { self.put(out, [rows, columns, stride], add) };
-    }
-
-    #[target_feature(enable = "avx512f")]
-    fn put(&self, out: &mut [f32], [rows, columns, stride]: [usize; 3], add: bool) {
-        use std::arch::x86_64::*;
-        for (sums, out) in self.0.iter().zip(out.chunks_mut(stride)).take(rows) {
-            for (sums, out) in sums.chunks_exact(16).zip(out[..columns].chunks_mut(16)) {
-                let lanes = mask(out.len());
-                // SAFETY: sixteen sums; the mask is of the values that are there.
-                unsafe {
-                    let sums = _mm512_load_ps(sums.as_ptr());
-                    let before = match add {
-                        true => _mm512_maskz_loadu_ps(lanes, out.as_ptr()),
-                        false => _mm512_setzero_ps(),
-                    };
-                    _mm512_mask_storeu_ps(out.as_mut_ptr(), lanes, _mm512_add_ps(before, sums));
-                }
-            }
         }
     }
 }

@@ -100,3 +100,74 @@ proptest! {
         check::<3>([count, depth, wide], seed, |x| x, &session)?;
     }
 }
+
+/// A right factor `[inner, wide]`.
+struct Plain<'a> {
+    values: &'a [f32],
+    wide: usize,
+}
+
+impl<const PARTS: usize> Right<PARTS> for Plain<'_> {
+    fn tiles<'a>(
+        &'a self,
+        first: usize,
+        deep: std::ops::Range<usize>,
+        scratch: &'a mut [Line],
+    ) -> &'a [Line] {
+        let values = &self.values[deep.start * self.wide + first..];
+        let count = SIDE.min(self.wide - first);
+        // SAFETY: the product has a session.
+        unsafe { columns::<PARTS>(values, self.wide, count, deep.len(), scratch) };
+        scratch
+    }
+}
+
+/// More rows and values than stay in the cache at once, and neither is a whole number of blocks.
+fn whole<const PARTS: usize>([count, inner, wide]: [usize; 3], seen: impl Fn(f32) -> f32) {
+    let (a, b) = (values(7, count * inner), values(8, inner * wide));
+    let right = Plain { values: &b, wide };
+    let mut out = vec![f32::NAN; count * wide];
+    product::<PARTS>(&a, &right, [inner, wide], &mut out);
+    let stride = wide + 3;
+    let mut packed = vec![f32::NAN; count * stride];
+    Left::<PARTS>::pack(&a, inner).product(&right, wide, &mut packed, stride);
+    let a: Vec<f64> = a.into_iter().map(|x| seen(x).into()).collect();
+    let b: Vec<f64> = b.iter().map(|&x| seen(x).into()).collect();
+    for (row, a) in a.chunks_exact(inner).enumerate() {
+        for column in 0..wide {
+            let products = (a.iter().zip(b[column..].iter().step_by(wide))).map(|(x, y)| x * y);
+            let size: f64 = products.clone().map(f64::abs).sum();
+            let sum = out[row * wide + column];
+            let off = (f64::from(sum) - products.sum::<f64>()).abs();
+            assert!(
+                off <= size * (4.0 + 2.0 * (inner as f64).sqrt()) * f64::exp2(-24.0),
+                "row {row}, column {column}: {sum} is off by {off} of {size}"
+            );
+            assert_eq!(sum.to_bits(), packed[row * stride + column].to_bits());
+        }
+    }
+    for row in packed.chunks(stride) {
+        assert!(
+            row[wide..].iter().all(|x| x.is_nan()),
+            "written between rows"
+        );
+    }
+}
+
+#[test]
+fn products_of_many_rows_and_depths() {
+    if !available() {
+        return;
+    }
+    let several = |parts, count: usize, inner| {
+        let bytes = count.div_ceil(SIDE) * lines(inner, parts) * size_of::<Line>();
+        assert!(
+            bytes > product::KEPT && inner > depth(parts),
+            "one span holds it all"
+        );
+    };
+    several(3, 601, 910);
+    whole::<3>([601, 910, 37], |x| x);
+    several(1, 601, 2_077);
+    whole::<1>([601, 2_077, 37], bf16);
+}

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use super::AttentionShape;
 use super::avx512::{softmax, softmax_backward, stride};
-use crate::amx::{Edge, Line, SIDE, Session, columns, lines, rows, rows_transposed, transposed};
+use crate::amx::{Block, Line, SIDE, Session, columns, lines, rows, rows_transposed, transposed};
 
 /// Query rows at a time: the gradients of keys and values are sums over them.
 const BLOCK: usize = 4 * SIDE;
@@ -129,12 +129,12 @@ fn product(
     [rows, columns, stride]: [usize; 3],
     add: bool,
 ) {
-    let (depth, mut edge) = (left.depth, Edge::new());
+    let (depth, mut block) = (left.depth, Block::ZERO);
     for (column, right) in (0..columns).step_by(SIDE).zip(right.blocks()) {
         for (row, left) in (0..rows).step_by(SIDE).zip(left.blocks()) {
             let size = [SIDE.min(rows - row), SIDE.min(columns - column), stride];
             let out = &mut out[row * stride + column..];
-            edge.product::<PARTS>(session, depth, [left, right], out, size, add);
+            block.product::<PARTS>(session, depth, [left, right], out, size, add);
         }
     }
 }

@@ -154,7 +154,7 @@ impl amx::Right<3> for Forward<'_> {
     }
 
     fn ahead(&self, first: usize, deep: Range<usize>) -> Ahead {
-        let next = self.place(deep.start, first + SIDE);
+        let next = self.place(deep.start, first);
         Ahead {
             start: self.0.values.as_ptr().wrapping_add(next).cast(),
             rows: deep.len(),
@@ -190,7 +190,7 @@ impl amx::Right<3> for Backward<'_> {
     fn ahead(&self, first: usize, deep: Range<usize>) -> Ahead {
         let Self(weight) = self;
         let panel = size_of::<[f32; PANEL]>();
-        let next = (deep.start / PANEL * weight.inputs + first + SIDE) * PANEL;
+        let next = (deep.start / PANEL * weight.inputs + first) * PANEL;
         Ahead {
             start: weight.values.as_ptr().wrapping_add(next).cast(),
             rows: deep.len().div_ceil(PANEL),

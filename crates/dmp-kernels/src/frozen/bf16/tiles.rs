@@ -73,7 +73,7 @@ impl amx::Right<1> for Tiles {
     }
 
     fn ahead(&self, first: usize, deep: Range<usize>) -> Ahead {
-        let next = (first / SIDE + 1) * lines(self.inner, 1) + lines(deep.start, 1);
+        let next = first / SIDE * lines(self.inner, 1) + lines(deep.start, 1);
         Ahead {
             start: self.lines.as_ptr().wrapping_add(next).cast(),
             rows: 1,

@@ -22,30 +22,27 @@ macro_rules! products {
     };
 }
 
-/// Asks for four lines so many bytes behind the left factor's present step, wherever they are.
+/// Asks for the four lines from `{a} + at + 256·i` on, wherever they are.
 macro_rules! ahead {
-    ($bytes:literal, $i:literal) => {
+    ($at:literal, $($i:literal)*) => {
+        concat!($(
+            "prefetcht0 [{a} + ", $at, " + 256*", $i, "]\n prefetcht0 [{a} + ", $at, " + 256*", $i, " + 64]\n ",
+            "prefetcht0 [{a} + ", $at, " + 256*", $i, " + 128]\n prefetcht0 [{a} + ", $at, " + 256*", $i, " + 192]\n ",
+        )*)
+    };
+}
+
+/// Four lines of the next step's left tiles, then one product.
+macro_rules! times {
+    ($i:literal, $sum:literal, $a:literal, $b:literal) => {
         concat!(
-            "prefetcht0 [{a} + ",
-            $bytes,
-            " + 256*",
-            $i,
-            "]\n \
-             prefetcht0 [{a} + ",
-            $bytes,
-            " + 256*",
-            $i,
-            " + 64]\n \
-             prefetcht0 [{a} + ",
-            $bytes,
-            " + 256*",
-            $i,
-            " + 128]\n \
-             prefetcht0 [{a} + ",
-            $bytes,
-            " + 256*",
-            $i,
-            " + 192]"
+            ahead!(6144, $i),
+            "tdpbf16ps tmm",
+            $sum,
+            ", tmm",
+            $a,
+            ", tmm",
+            $b
         )
     };
 }
@@ -181,14 +178,7 @@ impl Session {
                 "tileloadd tmm6, [{b} + {row}]",
                 "tileloadd tmm7, [{b} + {row} + 1024]",
                 "tileloadd tmm5, [{a} + {row} + 1024]",
-                ahead!(4096, 0),
-                ahead!(4096, 1),
-                ahead!(4096, 2),
-                ahead!(4096, 3),
-                ahead!(4096, 4),
-                ahead!(4096, 5),
-                ahead!(4096, 6),
-                ahead!(4096, 7),
+                ahead!(4096, 0 1 2 3 4 5 6 7),
                 products!(),
                 "add {a}, 2048",
                 "add {b}, 2048",
@@ -210,69 +200,45 @@ impl Session {
                 "tileloadd tmm7, [{b} + {row} + 1024]",
                 "tileloadd tmm5, [{a} + {row} + 5120]",
                 // a₃·b₁
-                ahead!(6144, 0),
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                ahead!(6144, 1),
-                "tdpbf16ps tmm1, tmm4, tmm7",
+                times!(0, 0, 4, 6),
+                times!(1, 1, 4, 7),
                 "tileloadd tmm4, [{a} + {row} + 2048]",
-                ahead!(6144, 2),
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                ahead!(6144, 3),
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                times!(2, 2, 5, 6),
+                times!(3, 3, 5, 7),
                 "tileloadd tmm5, [{a} + {row} + 3072]",
                 // a₂·b₁
-                ahead!(6144, 4),
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                ahead!(6144, 5),
-                "tdpbf16ps tmm2, tmm5, tmm6",
+                times!(4, 0, 4, 6),
+                times!(5, 2, 5, 6),
                 "tileloadd tmm6, [{b} + {row} + 2048]",
-                ahead!(6144, 6),
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                ahead!(6144, 7),
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                times!(6, 1, 4, 7),
+                times!(7, 3, 5, 7),
                 "tileloadd tmm7, [{b} + {row} + 3072]",
                 // a₂·b₂
-                ahead!(6144, 8),
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                ahead!(6144, 9),
-                "tdpbf16ps tmm1, tmm4, tmm7",
+                times!(8, 0, 4, 6),
+                times!(9, 1, 4, 7),
                 "tileloadd tmm4, [{a} + {row}]",
-                ahead!(6144, 10),
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                ahead!(6144, 11),
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                times!(10, 2, 5, 6),
+                times!(11, 3, 5, 7),
                 "tileloadd tmm5, [{a} + {row} + 1024]",
                 // a₁·b₂
-                ahead!(6144, 12),
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                ahead!(6144, 13),
-                "tdpbf16ps tmm2, tmm5, tmm6",
+                times!(12, 0, 4, 6),
+                times!(13, 2, 5, 6),
                 "tileloadd tmm6, [{b} + {row} + 4096]",
-                ahead!(6144, 14),
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                ahead!(6144, 15),
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                times!(14, 1, 4, 7),
+                times!(15, 3, 5, 7),
                 "tileloadd tmm7, [{b} + {row} + 5120]",
                 // a₁·b₃
-                ahead!(6144, 16),
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                ahead!(6144, 17),
-                "tdpbf16ps tmm2, tmm5, tmm6",
+                times!(16, 0, 4, 6),
+                times!(17, 2, 5, 6),
                 "tileloadd tmm6, [{b} + {row}]",
-                ahead!(6144, 18),
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                ahead!(6144, 19),
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                times!(18, 1, 4, 7),
+                times!(19, 3, 5, 7),
                 "tileloadd tmm7, [{b} + {row} + 1024]",
                 // a₁·b₁
-                ahead!(6144, 20),
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                ahead!(6144, 21),
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                ahead!(6144, 22),
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                ahead!(6144, 23),
-                "tdpbf16ps tmm3, tmm5, tmm7",
+                times!(20, 0, 4, 6),
+                times!(21, 2, 5, 6),
+                times!(22, 1, 4, 7),
+                times!(23, 3, 5, 7),
                 "add {a}, 6144",
                 "add {b}, 6144",
             );

@@ -32,10 +32,11 @@ pub(crate) const fn depth(parts: usize) -> usize {
     }
 }
 
-/// Bytes of a left factor's tiles that stay in the second cache while the right one's columns come and go.
+/// Bytes of a left factor's tiles that are read again for each of the right one's columns: somewhat more than the second cache,
+/// as sums that begin anew cost more than what no longer fits.
 pub(super) const KEPT: usize = 2400 << 10;
 
-/// Values of a row whose sums come to an end before the next ones begin: as many depths as stay in the second cache.
+/// Values of a row whose sums come to an end before the next ones begin: as many depths as [`KEPT`] has room for.
 fn span<const PARTS: usize>(count: usize) -> usize {
     let bytes = count.div_ceil(SIDE) * size_of::<Line>() * lines(depth(PARTS), PARTS);
     depth(PARTS) * (KEPT / bytes.max(1)).max(1)

@@ -38,11 +38,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How many columns it has.
-    pub(crate) fn columns(&self) -> usize {
-        self.columns
-    }
-
     /// The transposed matrix, without moving anything.
     pub fn t(self) -> Self {
         Self {

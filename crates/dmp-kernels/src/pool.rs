@@ -47,6 +47,12 @@ pub fn pool(kind: Pool, shape: &PoolShape, x: &[f32]) -> Vec<f32> {
         Pool::Max => f32::NEG_INFINITY,
         Pool::Mean => 0.0,
     };
+    // Columns of each window that are inside.
+    let inside: Vec<f32> = (0..columns)
+        .map(|column| column * shape.stride)
+        .map(|left| (left + 3 - shape.padding).min(width) - left.saturating_sub(shape.padding))
+        .map(|count| count as f32)
+        .collect();
     out.par_chunks_mut(rows * columns)
         .zip(x.par_chunks(height * width))
         .for_each_init(
@@ -66,14 +72,7 @@ pub fn pool(kind: Pool, shape: &PoolShape, x: &[f32]) -> Vec<f32> {
                     let from = 1 - shape.padding;
                     across(kind, &line[from..], shape.stride, out);
                     if kind == Pool::Mean {
-                        let inside = |column: usize| {
-                            let left = column * shape.stride;
-                            (left + 3 - shape.padding).min(width)
-                                - left.saturating_sub(shape.padding)
-                        };
-                        for (column, sum) in out.iter_mut().enumerate() {
-                            *sum /= ((last - first) * inside(column)) as f32;
-                        }
+                        divide(out, &inside, (last - first) as f32);
                     }
                 }
             },
@@ -113,6 +112,13 @@ vectorised! {
             }
             (Pool::Mean, _) => out.iter_mut().zip(windows.step_by(stride)).for_each(|(y, w)| *y = w[0] + w[1] + w[2]),
         }
+    }
+}
+
+vectorised! {
+    /// Sums become means, of so many rows and as many columns as each has.
+    fn divide(sums: &mut [f32], columns: &[f32], rows: f32) {
+        sums.iter_mut().zip(columns).for_each(|(sum, columns)| *sum /= rows * columns);
     }
 }
 

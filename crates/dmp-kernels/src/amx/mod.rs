@@ -14,7 +14,7 @@ use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use crate::simd::{Level, level};
 
 pub(crate) use multiply::Session;
-pub(crate) use pack::{columns, rows, rows_transposed, transposed};
+pub(crate) use pack::{columns, pairs, rows, rows_transposed, transposed};
 pub(crate) use product::{Ahead, Left, Right, depth, product};
 pub(crate) use sums::{Block, Sums};
 

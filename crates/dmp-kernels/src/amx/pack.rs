@@ -124,7 +124,7 @@ pub(crate) fn rows_transposed<const PARTS: usize>(
 /// Values of two rows next to each other, `width` ≤ 16 columns from `first` on; zeros beyond `depth` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
-fn pairs<const PARTS: usize>(
+pub(crate) fn pairs<const PARTS: usize>(
     values: &[f32],
     stride: usize,
     [row, depth]: [usize; 2],

@@ -1,0 +1,213 @@
+//! Convolution on the matrix unit: pixels are split into parts of bf16 once, and gathered in parts, pairs of channels at a time.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::ConvShape;
+use super::split::{Image, Layout};
+use crate::amx::{self, DEEP, Left, Line, Right, SIDE, TILE};
+use crate::profile::Kernel;
+
+static PRODUCT: Kernel = Kernel::new("gemm f32, convolution");
+
+/// Parts of a value: all bits of f32.
+pub(super) const PARTS: usize = 3;
+
+/// Kernels in tiles, their values in the order of [`Windows`]: for each place of the kernel, its channels, an even number of them.
+pub(super) struct Kernels(Left<PARTS>);
+
+impl Kernels {
+    /// Of `[outputs, inputs, kh, kw]`.
+    pub(super) fn new(weight: &[f32], shape: &ConvShape) -> Self {
+        if shape.is_pointwise() {
+            return Self(Left::pack(weight, shape.patch()));
+        }
+        let [kernel_rows, kernel_columns] = shape.kernel;
+        let (places, inputs) = (kernel_rows * kernel_columns, shape.inputs);
+        let inner = places * inputs.next_multiple_of(2);
+        let mut ordered = vec![0.0; shape.outputs * inner];
+        for (ordered, kernel) in ordered
+            .chunks_exact_mut(inner)
+            .zip(weight.chunks_exact(inputs * places))
+        {
+            for (place, channels) in ordered
+                .chunks_exact_mut(inputs.next_multiple_of(2))
+                .enumerate()
+            {
+                for (channel, value) in channels[..inputs].iter_mut().enumerate() {
+                    *value = kernel[channel * places + place];
+                }
+            }
+        }
+        Self(Left::pack(&ordered, inner))
+    }
+
+    /// `out` `[outputs, pixels]` ← kernels · windows, for these output pixels of `x`, whose `image` it has been split into unless
+    /// windows are pixels.
+    pub(super) fn multiply(
+        &self,
+        shape: &ConvShape,
+        x: &[f32],
+        image: &Image,
+        here: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let stride = out.len() / shape.outputs;
+        let (count, out) = (here.len(), &mut out[here.start..]);
+        if shape.is_pointwise() {
+            let pixels = Pixels {
+                values: &x[here.start..],
+                count,
+                stride,
+            };
+            PRODUCT.time(1, || self.0.product(&pixels, count, out, stride));
+        } else {
+            let windows = Windows::new(image, shape, here);
+            PRODUCT.time(1, || self.0.product(&windows, count, out, stride));
+        }
+    }
+}
+
+/// Windows of one pixel each: rows of channels, `stride` apart.
+struct Pixels<'a> {
+    values: &'a [f32],
+    count: usize,
+    stride: usize,
+}
+
+impl Right<PARTS> for Pixels<'_> {
+    fn tiles<'a>(
+        &'a self,
+        first: usize,
+        deep: Range<usize>,
+        scratch: &'a mut [Line],
+    ) -> &'a [Line] {
+        let values = &self.values[deep.start * self.stride + first..];
+        let count = SIDE.min(self.count - first);
+        // SAFETY: the product has seen that the processor has the instructions.
+        unsafe { amx::columns::<PARTS>(values, self.stride, count, deep.len(), scratch) };
+        scratch
+    }
+}
+
+/// Windows of output pixels as columns: rows are, for each place of the kernel, pairs of channels.
+struct Windows<'a> {
+    words: &'a [u32],
+    layout: Layout,
+    /// Where each place of the kernel is from a window's first word.
+    places: Vec<usize>,
+    /// Of channels.
+    pairs: usize,
+    /// Output pixels of a row, and words from one such row to the next.
+    columns: usize,
+    down: usize,
+    pixels: Range<usize>,
+}
+
+/// Neighbouring pixels of one output row among sixteen: their lanes, and where lane 0 would be.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    lanes: __mmask16,
+    start: isize,
+}
+
+impl<'a> Windows<'a> {
+    /// Of these output pixels of an image.
+    fn new(image: &'a Image, shape: &ConvShape, pixels: Range<usize>) -> Self {
+        let (words, layout) = (image.words(), Layout::new(shape));
+        assert_eq!(words.len(), layout.rows * layout.row, "image");
+        let [kernel_rows, kernel_columns] = shape.kernel;
+        let places = (0..kernel_rows)
+            .flat_map(|y| (0..kernel_columns).map(move |x| (y, x)))
+            .map(|(y, x)| y * layout.row + x % shape.stride * layout.phase + x / shape.stride)
+            .collect();
+        Self {
+            words,
+            layout,
+            places,
+            pairs: shape.inputs.div_ceil(2),
+            columns: shape.out_size()[1],
+            down: shape.stride * layout.row,
+            pixels,
+        }
+    }
+
+    /// The runs that up to sixteen pixels from `first` on consist of.
+    fn runs(&self, first: usize, runs: &mut [Run; TILE]) -> usize {
+        let (mut lane, mut count) = (0, 0);
+        let all = TILE.min(self.pixels.len().saturating_sub(first));
+        while lane < all {
+            let pixel = self.pixels.start + first + lane;
+            let (y, x) = (pixel / self.columns, pixel % self.columns);
+            let length = (self.columns - x).min(all - lane);
+            runs[count] = Run {
+                lanes: (((1_u32 << length) - 1) << lane) as __mmask16,
+                start: (y * self.down + x) as isize - lane as isize,
+            };
+            lane += length;
+            count += 1;
+        }
+        count
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn gather(&self, first: usize, deep: Range<usize>, out: &mut [Line]) {
+        let mut runs = [[Run::default(); TILE]; 2];
+        let counts = [0, 1].map(|side| self.runs(first + side * TILE, &mut runs[side]));
+        let mut pair = deep.start / 2 % self.pairs;
+        let mut place = deep.start / 2 / self.pairs;
+        let mut left = deep.len() / 2;
+        for out in out.chunks_exact_mut(PARTS * SIDE) {
+            for row in 0..TILE {
+                let at = match left {
+                    0 => None,
+                    _ => Some(self.places[place] + pair * self.layout.pair),
+                };
+                for (side, runs) in runs.iter().enumerate() {
+                    for part in 0..PARTS {
+                        let mut words = _mm512_setzero_si512();
+                        if let Some(at) = at {
+                            let from = self
+                                .words
+                                .as_ptr()
+                                .wrapping_add(at + part * self.layout.part);
+                            for run in &runs[..counts[side]] {
+                                // SAFETY: the words of a window that begins in this image, as the layout has them all; lanes that are
+                                // not of it are not read.
+                                words = unsafe {
+                                    let from = from.wrapping_offset(run.start).cast();
+                                    _mm512_mask_loadu_epi32(words, run.lanes, from)
+                                };
+                            }
+                        }
+                        let line = &mut out[part * SIDE + side * TILE + row];
+                        // SAFETY: a line has 64 bytes, and is aligned to as many.
+                        unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), words) };
+                    }
+                }
+                if left > 0 {
+                    left -= 1;
+                    pair += 1;
+                    if pair == self.pairs {
+                        (pair, place) = (0, place + 1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Right<PARTS> for Windows<'_> {
+    fn tiles<'a>(
+        &'a self,
+        first: usize,
+        deep: Range<usize>,
+        scratch: &'a mut [Line],
+    ) -> &'a [Line] {
+        let scratch = &mut scratch[..amx::lines(deep.len(), PARTS)];
+        debug_assert!(deep.start.is_multiple_of(DEEP));
+        // SAFETY: the product has seen that the processor has the instructions.
+        unsafe { self.gather(first, deep, scratch) };
+        scratch
+    }
+}

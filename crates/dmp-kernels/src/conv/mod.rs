@@ -9,6 +9,7 @@ mod split;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use gemm::Parallelism;
@@ -44,9 +45,15 @@ pub struct ConvShape {
 
 impl ConvShape {
     /// Rows and columns that go out.
+    ///
+    /// # Panics
+    /// When a kernel is larger than an image and its padding, or nothing, or the stride is: a bug of the caller, never of a user.
     pub fn out_size(&self) -> [usize; 2] {
+        assert!(self.stride > 0 && !self.kernel.contains(&0), "no kernels");
         std::array::from_fn(|i| {
-            (self.size[i] + 2 * self.padding[i] - self.kernel[i]) / self.stride + 1
+            let padded = self.size[i] + 2 * self.padding[i];
+            let room = padded.checked_sub(self.kernel[i]);
+            room.expect("a kernel larger than the padded image") / self.stride + 1
         })
     }
 
@@ -71,8 +78,10 @@ impl ConvShape {
 /// `[batch, outputs, h', w']`.
 ///
 /// # Panics
-/// When a slice does not have the size that `shape` says: a bug of the caller, never of a user.
+/// When a slice does not have the size that `shape` says, images have no values, or kernels do not fit in them: a bug of the caller,
+/// never of a user.
 pub fn conv_relu(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    assert!(shape.inputs > 0 && !shape.size.contains(&0), "empty images");
     assert_eq!(weight.len(), shape.outputs * shape.patch(), "weight");
     convolve(shape, x, &Kernels::new(weight, shape), bias)
 }
@@ -89,10 +98,14 @@ fn convolve(shape: &ConvShape, x: &[f32], kernels: &Kernels<'_>, bias: &[f32]) -
     }
     out.par_chunks_mut(shape.outputs * pixels)
         .zip(x.par_chunks(image))
-        .for_each_init(Scratch::default, |scratch, (out, x)| {
-            kernels.image(shape, x, out, scratch, |out, here| {
-                for (row, &bias) in out.chunks_mut(pixels).zip(bias) {
-                    add_relu(&mut row[here.clone()], bias);
+        .for_each(|(out, x)| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                kernels.prepare(shape, x, scratch);
+                for here in pieces(pixels, kernels.step(shape)) {
+                    kernels.multiply(shape, x, scratch, here.clone(), out);
+                    for (row, &bias) in out.chunks_mut(pixels).zip(bias) {
+                        add_relu(&mut row[here.clone()], bias);
+                    }
                 }
             });
         });
@@ -105,6 +118,10 @@ struct Scratch {
     patches: Vec<f32>,
     #[cfg(target_arch = "x86_64")]
     image: split::Image,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// The kernels, as the processor multiplies them best.
@@ -123,43 +140,49 @@ impl<'a> Kernels<'a> {
         Self::Rows(View::new(weight, shape.outputs, shape.patch()))
     }
 
-    /// One image, `out` `[outputs, pixels]` ← kernels · its patches; `then` gets it with those pixels that have just been made.
-    fn image(
+    /// Output pixels that are made at a time.
+    fn step(&self, shape: &ConvShape) -> usize {
+        match self {
+            Self::Rows(_) => GATHERED / shape.patch(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Tiles(_) => GATHERED / shape.outputs,
+        }
+    }
+
+    /// Takes up an image.
+    fn prepare(&self, shape: &ConvShape, x: &[f32], scratch: &mut Scratch) {
+        match self {
+            Self::Rows(_) => {}
+            #[cfg(target_arch = "x86_64")]
+            Self::Tiles(kernels) => kernels.prepare(shape, x, &mut scratch.image),
+        }
+    }
+
+    /// `out` `[outputs, pixels]` ← kernels · patches of these output pixels of the image that has been taken up.
+    fn multiply(
         &self,
         shape: &ConvShape,
         x: &[f32],
-        out: &mut [f32],
         scratch: &mut Scratch,
-        mut then: impl FnMut(&mut [f32], Range<usize>),
+        here: Range<usize>,
+        out: &mut [f32],
     ) {
-        let pixels = out.len() / shape.outputs;
         match self {
             Self::Rows(kernels) => {
-                for here in pieces(pixels, GATHERED / shape.patch()) {
-                    let (first, count) = (here.start, here.len());
-                    let patches = if shape.is_pointwise() {
-                        View::strided(&x[first..], shape.patch(), count, pixels)
-                    } else {
-                        scratch.patches.resize(shape.patch() * count, 0.0);
-                        gather(shape, x, first, count, &mut scratch.patches);
-                        View::new(&scratch.patches, shape.patch(), count)
-                    };
-                    let alone = Parallelism::None;
-                    let to = &mut out[first..];
-                    matmul(to, pixels, Store::Set, 1.0, *kernels, patches, alone);
-                    then(out, here);
-                }
+                let (first, count, pixels) = (here.start, here.len(), out.len() / shape.outputs);
+                let patches = if shape.is_pointwise() {
+                    View::strided(&x[first..], shape.patch(), count, pixels)
+                } else {
+                    scratch.patches.resize(shape.patch() * count, 0.0);
+                    gather(shape, x, first, count, &mut scratch.patches);
+                    View::new(&scratch.patches, shape.patch(), count)
+                };
+                let alone = Parallelism::None;
+                let out = &mut out[first..];
+                matmul(out, pixels, Store::Set, 1.0, *kernels, patches, alone);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Tiles(kernels) => {
-                if !shape.is_pointwise() {
-                    scratch.image.split(shape, x);
-                }
-                for here in pieces(pixels, GATHERED / shape.outputs) {
-                    kernels.multiply(shape, x, &scratch.image, here.clone(), out);
-                    then(out, here);
-                }
-            }
+            Self::Tiles(kernels) => kernels.multiply(shape, x, &scratch.image, here, out),
         }
     }
 }

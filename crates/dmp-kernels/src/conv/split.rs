@@ -5,7 +5,6 @@ use std::arch::x86_64::*;
 use super::ConvShape;
 use super::tiles::PARTS;
 use crate::amx::{self, TILE};
-use crate::avx512::mask;
 use crate::profile::Kernel;
 
 static SPLIT: Kernel = Kernel::new("split pixels");
@@ -34,7 +33,7 @@ impl Layout {
     pub(super) fn new(shape: &ConvShape) -> Self {
         let [rows, columns] = [0, 1].map(|i| shape.size[i] + 2 * shape.padding[i]);
         let phase = columns.div_ceil(shape.stride);
-        let part = shape.stride * phase;
+        let part = shape.stride.min(columns) * phase;
         let pair = PARTS * part;
         Self {
             phase,
@@ -80,7 +79,7 @@ fn places(shape: &ConvShape, layout: Layout) -> Vec<Place> {
         .map(|from| {
             let count = TILE.min(width - from);
             let at = from + shape.padding[1];
-            // As many lanes as values begin a phase each, unless the stride is longer.
+            // The first lanes begin a phase each.
             let phases = (0..count.min(shape.stride)).map(|first| {
                 let lanes = (first..count)
                     .step_by(shape.stride)
@@ -130,8 +129,7 @@ fn split(shape: &ConvShape, x: &[f32], layout: Layout, words: &mut [u32]) {
 fn put(values: __m512i, lanes: __mmask16, to: &mut [u32]) {
     let to = &mut to[..lanes.count_ones() as usize];
     let packed = _mm512_maskz_compress_epi32(lanes, values);
+    let there = ((1_u32 << to.len()) - 1) as __mmask16;
     // SAFETY: so many words are there.
-    unsafe {
-        _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), mask(to.len()), packed);
-    }
+    unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), there, packed) };
 }

@@ -13,37 +13,45 @@ static PRODUCT: Kernel = Kernel::new("gemm f32, convolution");
 /// Parts of a value: all bits of f32.
 pub(super) const PARTS: usize = 3;
 
-/// Kernels in tiles, their values in the order of [`Windows`]: for each place of the kernel, its channels, an even number of them.
-pub(super) struct Kernels(Left<PARTS>);
+/// Kernels in tiles.
+pub(super) enum Kernels {
+    /// Of windows that are pixels, in the order of channels.
+    Pixels(Left<PARTS>),
+    /// In the order of [`Windows`]: for each place of the kernel its channels, an even number of them.
+    Windows(Left<PARTS>),
+}
 
 impl Kernels {
     /// Of `[outputs, inputs, kh, kw]`.
     pub(super) fn new(weight: &[f32], shape: &ConvShape) -> Self {
         if shape.is_pointwise() {
-            return Self(Left::pack(weight, shape.patch()));
+            return Self::Pixels(Left::pack(weight, shape.patch()));
         }
-        let [kernel_rows, kernel_columns] = shape.kernel;
-        let (places, inputs) = (kernel_rows * kernel_columns, shape.inputs);
-        let inner = places * inputs.next_multiple_of(2);
-        let mut ordered = vec![0.0; shape.outputs * inner];
+        let [rows, columns] = shape.kernel;
+        let (places, inputs) = (rows * columns, shape.inputs);
+        let even = inputs.next_multiple_of(2);
+        let mut ordered = vec![0.0; shape.outputs * places * even];
         for (ordered, kernel) in ordered
-            .chunks_exact_mut(inner)
+            .chunks_exact_mut(places * even)
             .zip(weight.chunks_exact(inputs * places))
         {
-            for (place, channels) in ordered
-                .chunks_exact_mut(inputs.next_multiple_of(2))
-                .enumerate()
-            {
-                for (channel, value) in channels[..inputs].iter_mut().enumerate() {
-                    *value = kernel[channel * places + place];
+            for (place, channels) in ordered.chunks_exact_mut(even).enumerate() {
+                for (value, channel) in channels.iter_mut().zip(kernel.chunks_exact(places)) {
+                    *value = channel[place];
                 }
             }
         }
-        Self(Left::pack(&ordered, inner))
+        Self::Windows(Left::pack(&ordered, places * even))
     }
 
-    /// `out` `[outputs, pixels]` ← kernels · windows, for these output pixels of `x`, whose `image` it has been split into unless
-    /// windows are pixels.
+    /// Takes up `x`, `[inputs, h, w]`.
+    pub(super) fn prepare(&self, shape: &ConvShape, x: &[f32], image: &mut Image) {
+        if let Self::Windows(_) = self {
+            image.split(shape, x);
+        }
+    }
+
+    /// `out` `[outputs, pixels]` ← kernels · windows of these output pixels of `x`, which `image` has taken up.
     pub(super) fn multiply(
         &self,
         shape: &ConvShape,
@@ -54,17 +62,20 @@ impl Kernels {
     ) {
         let stride = out.len() / shape.outputs;
         let (count, out) = (here.len(), &mut out[here.start..]);
-        if shape.is_pointwise() {
-            let pixels = Pixels {
-                values: &x[here.start..],
-                count,
-                stride,
-            };
-            PRODUCT.time(1, || self.0.product(&pixels, count, out, stride));
-        } else {
-            let windows = Windows::new(image, shape, here);
-            PRODUCT.time(1, || self.0.product(&windows, count, out, stride));
-        }
+        PRODUCT.time(1, || match self {
+            Self::Pixels(kernels) => {
+                let values = &x[here.start..];
+                let pixels = Pixels {
+                    values,
+                    count,
+                    stride,
+                };
+                kernels.product(&pixels, count, out, stride);
+            }
+            Self::Windows(kernels) => {
+                kernels.product(&Windows::new(image, shape, here), count, out, stride);
+            }
+        });
     }
 }
 
@@ -116,6 +127,9 @@ impl<'a> Windows<'a> {
     fn new(image: &'a Image, shape: &ConvShape, pixels: Range<usize>) -> Self {
         let (words, layout) = (image.words(), Layout::new(shape));
         assert_eq!(words.len(), layout.rows * layout.row, "image");
+        // With the sizes that go out, which hold only windows that fit: what reading unchecked relies on.
+        let [rows, columns] = shape.out_size();
+        assert!(pixels.end <= rows * columns, "pixels");
         let [kernel_rows, kernel_columns] = shape.kernel;
         let places = (0..kernel_rows)
             .flat_map(|y| (0..kernel_columns).map(move |x| (y, x)))
@@ -126,7 +140,7 @@ impl<'a> Windows<'a> {
             layout,
             places,
             pairs: shape.inputs.div_ceil(2),
-            columns: shape.out_size()[1],
+            columns,
             down: shape.stride * layout.row,
             pixels,
         }
@@ -172,8 +186,7 @@ impl<'a> Windows<'a> {
                                 .as_ptr()
                                 .wrapping_add(at + part * self.layout.part);
                             for run in &runs[..counts[side]] {
-                                // SAFETY: the words of a window that begins in this image, as the layout has them all; lanes that are
-                                // not of it are not read.
+                                // SAFETY: words of windows that fit in the image, as `new` has seen; lanes of others are not read.
                                 words = unsafe {
                                     let from = from.wrapping_offset(run.start).cast();
                                     _mm512_mask_loadu_epi32(words, run.lanes, from)

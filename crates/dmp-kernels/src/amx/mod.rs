@@ -5,6 +5,7 @@
 //! faster than one on the same processor's vectors. What is below 2⁻¹⁰³ loses bits, and a factor that is
 //! infinite, or that bf16 would round to infinity, gives no number.
 
+pub(crate) mod fixed;
 mod multiply;
 mod pack;
 mod product;

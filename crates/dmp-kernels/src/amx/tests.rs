@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Values of many magnitudes, all 24 bits of them in use.
-fn values(seed: u32, count: usize) -> Vec<f32> {
+pub(super) fn values(seed: u32, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

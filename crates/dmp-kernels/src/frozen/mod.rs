@@ -3,6 +3,8 @@
 pub(crate) mod bf16;
 #[cfg(target_arch = "x86_64")]
 mod f32;
+#[cfg(target_arch = "x86_64")]
+mod fixed;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -37,6 +39,8 @@ enum Form {
     Rows(Vec<f32>),
     #[cfg(target_arch = "x86_64")]
     F32(f32::Panels),
+    #[cfg(target_arch = "x86_64")]
+    Fixed(fixed::Fixed),
     Bf16(bf16::Packed),
 }
 
@@ -48,6 +52,10 @@ impl FrozenWeight {
     pub fn new(values: &[f32], inputs: usize, outputs: usize, precision: Precision) -> Self {
         assert_eq!(values.len(), inputs * outputs, "weight");
         let form = match precision {
+            #[cfg(target_arch = "x86_64")]
+            Precision::F32 if fixed::Fixed::suits([inputs, outputs]) => {
+                Form::Fixed(fixed::Fixed::pack(values, inputs, outputs))
+            }
             #[cfg(target_arch = "x86_64")]
             Precision::F32 if level() == Level::Avx512 => {
                 Form::F32(f32::Panels::pack(values, inputs, outputs))
@@ -84,6 +92,8 @@ impl FrozenWeight {
                 .values()
                 .iter()
                 .for_each(|value| see(value.to_bits())),
+            #[cfg(target_arch = "x86_64")]
+            Form::Fixed(fixed) => fixed.words(see),
             Form::Bf16(packed) => packed.pairs(see),
         }
     }
@@ -118,6 +128,10 @@ impl FrozenWeight {
             #[cfg(target_arch = "x86_64")]
             Form::F32(panels) => spread(a, shape, out, threads, |a, out| {
                 panels.product(direction, a, out);
+            }),
+            #[cfg(target_arch = "x86_64")]
+            Form::Fixed(fixed) => spread(a, shape, out, threads, |a, out| {
+                fixed.product(direction, a, out);
             }),
             Form::Bf16(packed) => spread(a, shape, out, threads, |a, out| {
                 packed.product(direction, a, out);

@@ -21,8 +21,26 @@ pub(super) struct Place<'a> {
     pub(super) add: bool,
 }
 
+/// Asks for four lines behind the left factor's next two steps.
+macro_rules! ahead {
+    ($i:literal) => {
+        concat!(
+            "prefetcht0 [{a} + 9216 + 256*",
+            $i,
+            "]\n prefetcht0 [{a} + 9216 + 256*",
+            $i,
+            " + 64]\n ",
+            "prefetcht0 [{a} + 9216 + 256*",
+            $i,
+            " + 128]\n prefetcht0 [{a} + 9216 + 256*",
+            $i,
+            " + 192]\n ",
+        )
+    };
+}
+
 impl Sums {
-    /// Of `left` · `right`, a block's factors.
+    /// Of `left` · `right`, a block's factors. What lies behind `left` comes nearer: the next block's, if it can be.
     ///
     /// # Panics
     /// When they are not as deep as each other: a bug of the caller, never of a user.
@@ -45,18 +63,24 @@ impl Sums {
                 "tileloadd tmm5, [{a} + {row}]",
                 "tileloadd tmm6, [{b} + {row}]",
                 "tileloadd tmm7, [{b} + {row} + 1024]",
+                ahead!(0), ahead!(1),
                 "tdpbssd tmm0, tmm5, tmm6",
                 "tdpbssd tmm1, tmm5, tmm7",
+                ahead!(2), ahead!(3),
                 "tileloadd tmm7, [{b} + {row} + 2048]",
                 "tdpbssd tmm3, tmm5, tmm7",
+                ahead!(4), ahead!(5),
                 "tileloadd tmm5, [{a} + {row} + 1024]",
                 "tdpbssd tmm4, tmm5, tmm7",
+                ahead!(6), ahead!(7),
                 "tileloadd tmm7, [{b} + {row} + 1024]",
                 "tdpbssd tmm1, tmm5, tmm6",
                 "tdpbssd tmm2, tmm5, tmm7",
+                ahead!(8), ahead!(9),
                 "tileloadd tmm5, [{a} + {row} + 2048]",
                 "tdpbssd tmm4, tmm5, tmm7",
                 "tdpbssd tmm2, tmm5, tmm6",
+                ahead!(10), ahead!(11),
                 "add {a}, 3072",
                 "add {b}, 3072",
                 "dec {steps}",

@@ -3,7 +3,7 @@
 //! A product in f32 takes each factor as a sum of three bf16 values, which together hold all 24 bits of it, and adds up the six
 //! products that f32 sums can tell from nothing: x₁y₁, x₁y₂, x₂y₁, x₂y₂, x₁y₃ and x₃y₁. That is as exact as a product in f32 and
 //! faster than one on the same processor's vectors. What is below 2⁻¹⁰³ loses bits, and a factor that is
-//! infinite, or that bf16 would round to infinity, gives no number.
+//! infinite, or that bf16 would round to infinity, gives no number. Products with large frozen weights go as fixed-point numbers ([`fixed`]).
 
 pub(crate) mod fixed;
 mod multiply;

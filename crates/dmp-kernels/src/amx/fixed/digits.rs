@@ -18,13 +18,12 @@ const HALVES: i32 = 0x0080_8080;
 ///
 /// What is below 2⁻¹⁰⁰ loses bits; where the largest is not finite, all is none.
 fn scale(largest: f32) -> [f32; 2] {
-    match largest.is_finite() {
-        true => [
-            LARGEST / largest.max(f32::from_bits(27 << 23)),
-            largest.max(f32::from_bits(27 << 23)) / 127.0,
-        ],
-        false => [0.0, f32::NAN],
+    const LEAST: f32 = f32::from_bits((127 - 100) << 23);
+    if !largest.is_finite() {
+        return [0.0, f32::NAN];
     }
+    let largest = largest.max(LEAST);
+    [LARGEST / largest, largest / 127.0]
 }
 
 /// A right factor's column, to the tiles of sixteen of them; returns what its first digits count.

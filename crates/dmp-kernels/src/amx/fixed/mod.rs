@@ -3,7 +3,7 @@
 //! A row of the left factor, over some hundreds of values (a *depth*), is `m / 127 · (d₁ + d₂/2⁸ + d₃/2¹⁶)`, where `m` is the largest
 //! of them, signs aside, and digits are bytes from −128 to 127; so is a column of the right one. The unit multiplies bytes twice as
 //! fast as bf16 and adds them up exactly. Of the nine products of digits all are taken but d₃·d₃, in sums of one scale each: eight
-//! products of bytes take as long as four of bf16, where [`super::product`] needs six, and move half as much memory.
+//! products of bytes take as long as four of bf16, where [`super::product()`] needs six, and move half as much memory.
 //!
 //! What is lost is what a value has beyond 2⁻²³ of the row's largest: as much as sums in f32 lose beside the largest product,
 //! unless a row's values are very unlike each other. A row that holds a value that is not finite gives no numbers.

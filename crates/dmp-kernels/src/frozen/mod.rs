@@ -16,7 +16,8 @@ use crate::simd::{Level, level};
 /// What products with frozen weights are computed in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// f32 throughout; of large weights on a matrix unit, fixed-point numbers whose products are as exact (see ARCHITECTURE.md).
+    /// f32 throughout; of large weights on a matrix unit, fixed-point numbers: as exact where values of a row are alike, and each to 2⁻²³
+    /// of its row's largest (see ARCHITECTURE.md).
     #[default]
     F32,
     /// Weights and what they are multiplied with rounded to bf16, sums in f32; and so attention's factors, where that is faster.

@@ -88,12 +88,42 @@ proptest! {
     }
 }
 
+/// What [`both_directions_are_the_product`] seldom draws.
+#[test]
+fn large_weights_are_fixed_point_numbers_where_the_processor_multiplies_bytes() {
+    let (rows, inputs, outputs) = (17, 290, 260);
+    let weight = values(7, inputs * outputs);
+    let frozen = FrozenWeight::new(&weight, inputs, outputs, Precision::F32);
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(
+        matches!(frozen.form, Form::Fixed(_)),
+        crate::amx::fixed::available()
+    );
+    let input = values(8, rows * inputs);
+    let mut out = vec![f32::NAN; rows * outputs];
+    frozen.forward(&input, &mut out, Parallelism::Rayon(3));
+    let shape = [rows, inputs, outputs];
+    let want = expected(&input, |i, o| weight[i * outputs + o], shape, exact);
+    close(&out, &want, inputs).unwrap();
+
+    let gradient = values(9, rows * outputs);
+    let mut out = vec![f32::NAN; rows * inputs];
+    frozen.backward(&gradient, &mut out, Parallelism::Rayon(3));
+    let shape = [rows, outputs, inputs];
+    let want = expected(&gradient, |o, i| weight[i * outputs + o], shape, exact);
+    close(&out, &want, outputs).unwrap();
+}
+
 #[test]
 fn a_row_is_the_same_alone_and_among_others() {
-    let (rows, inputs, outputs) = (17, 300, 130);
-    let weight = values(5, inputs * outputs);
-    let input = values(6, rows * inputs);
-    for precision in [Precision::F32, Precision::Bf16] {
+    let (rows, inputs) = (17, 300);
+    for (outputs, precision) in [
+        (130, Precision::F32),
+        (270, Precision::F32),
+        (130, Precision::Bf16),
+    ] {
+        let weight = values(5, inputs * outputs);
+        let input = values(6, rows * inputs);
         let frozen = FrozenWeight::new(&weight, inputs, outputs, precision);
         if matches!(frozen.form, Form::Rows(_)) {
             continue;
@@ -103,7 +133,7 @@ fn a_row_is_the_same_alone_and_among_others() {
         for (row, expected) in input.chunks(inputs).zip(all.chunks(outputs)) {
             let mut alone = vec![f32::NAN; outputs];
             frozen.forward(row, &mut alone, Parallelism::None);
-            assert_eq!(alone, expected, "{precision:?}");
+            assert_eq!(alone, expected, "{outputs}, {precision:?}");
         }
     }
 }

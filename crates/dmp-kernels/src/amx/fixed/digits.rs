@@ -16,7 +16,7 @@ const HALVES: i32 = 0x0080_8080;
 
 /// What values of this largest are multiplied by, and what their first digits count.
 ///
-/// What is below 2⁻¹⁰⁰ loses bits; where the largest is not finite, all is none.
+/// A largest below 2⁻¹⁰⁰ counts as that, so that no scale overflows; where it is not finite, all is none.
 fn scale(largest: f32) -> [f32; 2] {
     const LEAST: f32 = f32::from_bits((127 - 100) << 23);
     if !largest.is_finite() {

@@ -5,8 +5,10 @@
 //! fast as bf16 and adds them up exactly. Of the nine products of digits all are taken but d₃·d₃, in sums of one scale each: eight
 //! products of bytes take as long as four of bf16, where [`super::product()`] needs six, and move half as much memory.
 //!
-//! What is lost is what a value has beyond 2⁻²³ of the row's largest: as much as sums in f32 lose beside the largest product,
-//! unless a row's values are very unlike each other. A row that holds a value that is not finite gives no numbers.
+//! What is lost is what a value has beyond 2⁻²³ of its row's (or column's) largest. Where a row's values are alike that is less than
+//! sums in f32 lose; beside a largest value that is far from the others it is more, a few times as much at a hundred times the others.
+//! A row or column with a value that is not finite gives no numbers; a row whose largest is above 2¹¹⁰ may give infinite ones, and one
+//! whose largest is below 2⁻¹⁰⁰ keeps multiples of 2⁻¹²³.
 
 mod digits;
 mod multiply;
@@ -105,13 +107,16 @@ impl Packed {
     /// `out` `[rows, columns]` ← `a` `[rows, inner]` · this.
     ///
     /// # Panics
-    /// When shapes do not fit: a bug of the caller, never of a user.
+    /// When shapes do not fit, or have no values: a bug of the caller, never of a user.
     pub(crate) fn product(&self, a: &[f32], out: &mut [f32]) {
         thread_local! {
             static SCRATCH: RefCell<Scratch> = RefCell::default();
         }
         let (inner, columns) = (self.inner, self.columns);
-        assert_eq!(a.len() * columns, out.len() * inner, "left factor");
+        assert!(
+            a.len().is_multiple_of(inner) && a.len() / inner * columns == out.len(),
+            "left factor"
+        );
         let session = Session::new();
         SCRATCH.with_borrow_mut(|scratch| {
             let rows = a.chunks(ROWS * inner).zip(out.chunks_mut(ROWS * columns));

@@ -5,8 +5,9 @@ use std::arch::asm;
 use super::{DIGITS, Line, Session, TILE};
 use crate::avx512::mask;
 
-/// Sums of a block's products of digits: first by first; first by second and the reverse; second by second and third by first;
-/// first by third; second by third and the reverse. Five, as a sum is ready for the next product only after those of three others.
+/// Sums of a block's products of digits: first by first; first by second and the reverse; first by third and the reverse; second by
+/// second; second by third and the reverse. Five, as a sum is ready for the next product only after those of three others:
+/// so they come in an order that never takes a sum sooner.
 #[derive(Debug, Default, Clone)]
 #[repr(C, align(64))]
 pub(super) struct Sums([[[i32; TILE]; TILE]; 5]);
@@ -50,8 +51,8 @@ impl Sums {
             left.len() == right.len() && left.len().is_multiple_of(step) && !left.is_empty(),
             "factors of a block"
         );
-        // SAFETY: the session has loaded the shapes of tiles and seen that the processor has the instructions; factors have so many
-        // steps of three tiles each, and there is room for five.
+        // SAFETY: the session has loaded the shapes of tiles, and what is multiplied with it was packed where the processor has the
+        // instructions; factors have so many steps of three tiles each, and there is room for five.
         unsafe {
             asm!(
                 "tilezero tmm0",
@@ -60,26 +61,30 @@ impl Sums {
                 "tilezero tmm3",
                 "tilezero tmm4",
                 "2:",
+                // a₁·b₁, a₁·b₂
                 "tileloadd tmm5, [{a} + {row}]",
                 "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm7, [{b} + {row} + 1024]",
                 ahead!(0), ahead!(1),
                 "tdpbssd tmm0, tmm5, tmm6",
-                "tdpbssd tmm1, tmm5, tmm7",
-                ahead!(2), ahead!(3),
-                "tileloadd tmm7, [{b} + {row} + 2048]",
-                "tdpbssd tmm3, tmm5, tmm7",
-                ahead!(4), ahead!(5),
-                "tileloadd tmm5, [{a} + {row} + 1024]",
-                "tdpbssd tmm4, tmm5, tmm7",
-                ahead!(6), ahead!(7),
                 "tileloadd tmm7, [{b} + {row} + 1024]",
-                "tdpbssd tmm1, tmm5, tmm6",
-                "tdpbssd tmm2, tmm5, tmm7",
-                ahead!(8), ahead!(9),
+                ahead!(2), ahead!(3),
+                "tdpbssd tmm1, tmm5, tmm7",
+                // a₃·b₁, a₃·b₂
                 "tileloadd tmm5, [{a} + {row} + 2048]",
-                "tdpbssd tmm4, tmm5, tmm7",
+                ahead!(4), ahead!(5),
                 "tdpbssd tmm2, tmm5, tmm6",
+                "tdpbssd tmm4, tmm5, tmm7",
+                // a₂·b₂, a₂·b₁
+                "tileloadd tmm5, [{a} + {row} + 1024]",
+                ahead!(6), ahead!(7),
+                "tdpbssd tmm3, tmm5, tmm7",
+                "tdpbssd tmm1, tmm5, tmm6",
+                // a₁·b₃, a₂·b₃
+                "tileloadd tmm6, [{a} + {row}]",
+                "tileloadd tmm7, [{b} + {row} + 2048]",
+                ahead!(8), ahead!(9),
+                "tdpbssd tmm2, tmm6, tmm7",
+                "tdpbssd tmm4, tmm5, tmm7",
                 ahead!(10), ahead!(11),
                 "add {a}, 3072",
                 "add {b}, 3072",

@@ -62,9 +62,17 @@ fn many_rows_and_depths() {
     }
 }
 
-/// Squared errors of 40 × 768 by 768 × 48 values that are sums of twelve: ours, and those of plain sums in f32. One column of the left
-/// factor is so many times the others.
-fn errors(outlier: f32) -> [f64; 2] {
+/// Squared errors of a product.
+struct Errors {
+    ours: f64,
+    /// Of plain sums in f32.
+    plain: f64,
+    /// What rounding each value to 2⁻²³ of its row's largest is expected to cost.
+    expected: f64,
+}
+
+/// Of 40 × 768 by 768 × 48 values that are sums of twelve; column `at` of the left factor is so many times the others.
+fn errors(outlier: f32, at: usize) -> Errors {
     let (count, inner, columns) = (40, 768, 48);
     let like = |seed: u32, count: usize| -> Vec<f32> {
         // Of one magnitude, with their signs.
@@ -74,57 +82,130 @@ fn errors(outlier: f32) -> [f64; 2] {
         sums.collect()
     };
     let (mut a, b) = (like(1, count * inner), like(2, inner * columns));
-    a.iter_mut().step_by(inner).for_each(|x| *x *= outlier);
+    let large = a[at..].iter_mut().step_by(inner);
+    large.for_each(|x| *x *= outlier);
     let mut out = vec![f32::NAN; count * columns];
     Packed::new([inner, columns], |row, column| b[row * columns + column]).product(&a, &mut out);
-    let [mut ours, mut plain] = [0.0; 2];
+    let mut errors = Errors {
+        ours: 0.0,
+        plain: 0.0,
+        expected: 0.0,
+    };
     for (i, &found) in out.iter().enumerate() {
         let (row, column) = (i / columns, i % columns);
         let (mut sum, mut exact) = (0.0_f32, 0.0_f64);
+        // Of a row, and of a column: the largest, and the sum of squares.
+        let (mut largest, mut squares) = ([0.0_f64; 2], [0.0_f64; 2]);
         for k in 0..inner {
-            let (a, b) = (a[row * inner + k], b[k * columns + column]);
-            sum = a.mul_add(b, sum);
-            exact += f64::from(a) * f64::from(b);
+            let factors = [a[row * inner + k], b[k * columns + column]];
+            sum = factors[0].mul_add(factors[1], sum);
+            let factors = factors.map(f64::from);
+            exact += factors[0] * factors[1];
+            for (i, x) in factors.into_iter().enumerate() {
+                largest[i] = largest[i].max(x.abs());
+                squares[i] += x * x;
+            }
         }
-        ours += (f64::from(found) - exact).powi(2);
-        plain += (f64::from(sum) - exact).powi(2);
+        errors.ours += (f64::from(found) - exact).powi(2);
+        errors.plain += (f64::from(sum) - exact).powi(2);
+        // Rounding to whole multiples of a unit is off by its twelfth, squared.
+        let unit = |largest: f64| (largest / f64::from(127 << 16)).powi(2) / 12.0;
+        errors.expected += squares[0] * unit(largest[1]) + squares[1] * unit(largest[0]);
     }
-    [ours, plain]
+    errors
 }
 
 #[test]
-fn as_exact_as_sums_in_f32() {
+fn as_exact_as_sums_in_f32_where_values_are_alike() {
     if !available() {
         return;
     }
-    let [ours, plain] = errors(1.0);
-    assert!(ours < plain, "{ours} against {plain}");
-    // Twice the error at the most where a row's values are unlike each other.
-    let [ours, plain] = errors(100.0);
-    assert!(ours < 4.0 * plain, "{ours} against {plain}");
+    let Errors {
+        ours,
+        plain,
+        expected,
+    } = errors(1.0, 0);
+    assert!(ours < plain / 4.0, "{ours} against {plain}");
+    assert!(ours < 1.5 * expected, "{ours} against {expected}");
 }
 
+#[test]
+fn values_are_as_exact_as_their_row_s_largest_lets_them() {
+    if !available() {
+        return;
+    }
+    for at in [0, 384, 767] {
+        let Errors {
+            ours,
+            plain,
+            expected,
+        } = errors(100.0, at);
+        assert!(ours < 1.5 * expected, "{at}: {ours} against {expected}");
+        // Plain sums lose least where the largest comes last.
+        assert!(ours < 49.0 * plain, "{at}: {ours} against {plain}");
+    }
+}
+
+/// Two depths.
+const DEEPER: [usize; 3] = [20, 1000, 40];
+
+/// Some bad value in a left factor's row and in a right one's column, in its first depth or its last.
 #[test]
 fn what_is_no_number_stays_none() {
     if !available() {
         return;
     }
-    let (count, inner, columns) = (20, 100, 20);
-    let b = values(5, inner * columns);
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let mut a = values(6, count * inner);
-        a[3 * inner + 70] = bad;
+    let [count, inner, columns] = DEEPER;
+    for (bad, at) in [
+        (f32::NAN, 970),
+        (f32::INFINITY, 70),
+        (f32::NEG_INFINITY, 970),
+        (f32::NAN, 70),
+    ] {
+        let (mut a, mut b) = (values(6, count * inner), values(5, inner * columns));
+        a[3 * inner + at] = bad;
+        b[at * columns + 33] = bad;
         let packed = Packed::new([inner, columns], |row, column| b[row * columns + column]);
         let mut out = vec![0.0; count * columns];
         packed.product(&a, &mut out);
-        for (row, out) in out.chunks(columns).enumerate() {
-            assert!(out.iter().all(|x| x.is_nan() == (row == 3)), "{bad}: {row}");
+        for (i, x) in out.iter().enumerate() {
+            let (row, column) = (i / columns, i % columns);
+            assert_eq!(x.is_nan(), row == 3 || column == 33, "{bad}, {at}: {i}");
         }
     }
-    // A row of zeros, and values so small that their scale would overflow.
-    let a = [vec![0.0; inner], vec![1e-38; inner]].concat();
-    let mut out = vec![f32::NAN; 2 * columns];
-    Packed::new([inner, columns], |row, column| b[row * columns + column]).product(&a, &mut out);
-    assert!(out[..columns].iter().all(|&x| x == 0.0));
-    assert!(out.iter().all(|x| x.is_finite()));
+}
+
+/// Below what a scale can be, zeros among them.
+#[test]
+fn small_values_stay() {
+    if !available() {
+        return;
+    }
+    let [count, inner, columns] = DEEPER;
+    let (mut a, mut b) = (values(6, count * inner), values(5, inner * columns));
+    for (row, scale) in [(3, 1e-33), (7, 0.0)] {
+        a[row * inner..][..inner]
+            .iter_mut()
+            .for_each(|x| *x *= scale);
+    }
+    for (column, scale) in [(33, 1e-33), (34, 0.0)] {
+        let values = b[column..].iter_mut().step_by(columns);
+        values.for_each(|x| *x *= scale);
+    }
+    let packed = Packed::new([inner, columns], |row, column| b[row * columns + column]);
+    let mut out = vec![f32::NAN; count * columns];
+    packed.product(&a, &mut out);
+    for (i, &found) in out.iter().enumerate() {
+        let (row, column) = (i / columns, i % columns);
+        if row == 3 && column == 33 {
+            // 1e-66.
+            assert_eq!(found, 0.0);
+            continue;
+        }
+        let products =
+            (0..inner).map(|k| f64::from(a[row * inner + k]) * f64::from(b[k * columns + column]));
+        let size: f64 = products.clone().map(f64::abs).sum();
+        let off = (f64::from(found) - products.sum::<f64>()).abs();
+        assert!(off <= 1e-4 * size, "{i}: {off} of {size}");
+    }
 }

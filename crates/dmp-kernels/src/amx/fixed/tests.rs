@@ -183,14 +183,17 @@ fn small_values_stay() {
     }
     let [count, inner, columns] = DEEPER;
     let (mut a, mut b) = (values(6, count * inner), values(5, inner * columns));
-    for (row, scale) in [(3, 1e-33), (7, 0.0)] {
-        a[row * inner..][..inner]
-            .iter_mut()
-            .for_each(|x| *x *= scale);
+    /// So that the largest is this one.
+    fn shrink<'a>(values: impl Iterator<Item = &'a mut f32>, to: f32) {
+        let mut values: Vec<_> = values.collect();
+        let largest = values.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        values.iter_mut().for_each(|x| **x *= to / largest);
     }
-    for (column, scale) in [(33, 1e-33), (34, 0.0)] {
-        let values = b[column..].iter_mut().step_by(columns);
-        values.for_each(|x| *x *= scale);
+    for (row, to) in [(3, 1e-33), (7, 0.0)] {
+        shrink(a[row * inner..][..inner].iter_mut(), to);
+    }
+    for (column, to) in [(33, 1e-33), (34, 0.0)] {
+        shrink(b[column..].iter_mut().step_by(columns), to);
     }
     let packed = Packed::new([inner, columns], |row, column| b[row * columns + column]);
     let mut out = vec![f32::NAN; count * columns];

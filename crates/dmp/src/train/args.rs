@@ -54,7 +54,7 @@ pub struct LoopArgs {
     /// Weight of the loss over noise levels: constant, min-snr or min-snr:GAMMA, p2 or p2:K,GAMMA
     #[arg(long, default_value_t = LossWeight::Constant)]
     pub loss_weight: LossWeight,
-    /// How often each timestep is drawn: uniform, or importance (1/noise level, with the same expected gradient, less noisy)
+    /// How often each timestep is drawn: uniform, importance (1/noise level, with the same expected gradient, less noisy) or mixed (half of each)
     /// [default: importance in train, uniform in pretrain]
     #[arg(long)]
     timesteps: Option<Timesteps>,

@@ -161,6 +161,7 @@ fn the_recipes_of_the_repository_are_some() {
             include_str!("../../../../../recipes/stable-targets.toml"),
             3,
         ),
+        (include_str!("../../../../../recipes/timesteps.toml"), 3),
         (include_str!("../../../../../recipes/fid.toml"), 3),
     ] {
         let recipe = Recipe::parse(text).unwrap();

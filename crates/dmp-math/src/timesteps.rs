@@ -24,7 +24,7 @@ pub enum Timesteps {
     /// of the image is left; drawn as often as that alone, the last steps would weigh thousands of times more than others.
     Importance,
     /// Half of them alike, half by importance (Hesterberg's defensive importance sampling): no image counts more than twice, whereas by
-    /// importance alone the noisiest steps, which decide how bright an image becomes, are drawn seldom and count several times.
+    /// importance alone the noisiest steps are drawn seldom and count several times.
     Mixed,
 }
 

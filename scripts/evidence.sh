@@ -6,13 +6,14 @@
 #
 # OUT keeps everything: what is there is not done again, other flags or another model are refused, and a patch that was
 # trained further is measured anew. REFERENCE is held-out (the default) or validation.
-# COUNT and SEEDS in the environment change the number of images and the seeds; DMP names the binary.
+# COUNT, SEEDS and MODEL in the environment change the number of images, the seeds and the model; DMP names the binary.
 set -euo pipefail
 out=${1:?usage: scripts/evidence.sh OUT [held-out|validation [train flags]]}
 reference=${2:-held-out}
 shift $(($# > 2 ? 2 : $#))
 count=${COUNT:-10000}
 seeds=${SEEDS:-1 2 3}
+model=${MODEL:-demo}
 dmp=${DMP:-target/release/dmp}
 mkdir -p "$out"
 
@@ -21,7 +22,7 @@ score() {
     local file=$1 seed=$2
     shift 2
     if [[ ! -s $file ]]; then
-        "$dmp" eval --model demo --count "$count" --seed "$seed" --reference "$reference" --json "$@" >"$file.partial"
+        "$dmp" eval --model "$model" --count "$count" --seed "$seed" --reference "$reference" --json "$@" >"$file.partial"
         mv "$file.partial" "$file"
     fi
 }
@@ -38,7 +39,7 @@ figure() { sed -n "s/^ *\"$2\": \([0-9.]*\).*/\1/p" "$1"; }
 for seed in $seeds; do
     run=$out/patch-$seed
     # A finished run takes no further step; one with other settings or of another model is refused.
-    "$dmp" train --model demo --data demo --out "$run" --seed "$seed" "$@" >/dev/null
+    "$dmp" train --model "$model" --data demo --out "$run" --seed "$seed" "$@" >/dev/null
     score "$out/base-$seed.$reference.$count.json" "$seed"
     patch=$run/patch.safetensors
     score "$(patched "$seed")" "$seed" --patch "$patch"

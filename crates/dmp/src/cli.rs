@@ -22,7 +22,7 @@ use crate::command::train::TrainArgs;
 use crate::device::DeviceName;
 use crate::recipe;
 
-/// Make a converged, frozen diffusion model better with a patch of a few megabytes
+/// Make a converged, frozen diffusion model better with a small patch
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {

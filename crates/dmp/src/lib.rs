@@ -1,4 +1,4 @@
-//! `dmp`: make a converged, frozen diffusion model better with a patch of a few megabytes.
+//! `dmp`: make a converged, frozen diffusion model better with a small patch.
 //!
 //! This crate is the program: the command line, run directories, data, evaluation and reports. The method is
 //! in [`dmp_model`], its arithmetic in [`dmp_math`].

@@ -28,7 +28,8 @@ use crate::output::{check_target_of, refuse_replacing, say, write_atomic};
 pub struct BakeArgs {
     /// The patch: its file or its run directory. Its gate must not look at labels (--gate-input timestep)
     patch: PathBuf,
-    /// Its backbone: 'demo', a .safetensors or .pt file, or a run directory
+    /// Its backbone: 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or owner/name
+    /// on the hub
     #[arg(long, default_value = "demo")]
     model: String,
     /// Steps of the sampler, as 'dmp sample' takes them

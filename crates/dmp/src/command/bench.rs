@@ -22,7 +22,8 @@ const USUAL_STEPS: f64 = 50.0;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dmp bench --backbone dit-b-2 --tokens 256 --batch 4 --json")]
 pub struct BenchArgs {
-    /// A preset (dit-s-2 to dit-xl-8), 'demo', a .safetensors or .pt file, or a run directory
+    /// A preset (dit-s-2 to dit-xl-8), 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers
+    /// wrote, or owner/name on the hub
     #[arg(long, default_value = "demo")]
     backbone: String,
     /// Tokens of an image, a square number, for a preset [default: 256]

@@ -41,7 +41,8 @@ pub struct ConvertArgs {
     /// A checkpoint of the public code (.pt), a patch or a LoRA: its file or its run directory; or the folder of a LoRA that
     /// PEFT saved
     input: PathBuf,
-    /// Its backbone: 'demo', a .safetensors or .pt file, a run directory, or a folder that diffusers wrote
+    /// Its backbone: 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or owner/name
+    /// on the hub
     #[arg(long, default_value = "demo")]
     model: String,
     /// File to write: .safetensors for a patch or a LoRA, .pt for a checkpoint of the public code,

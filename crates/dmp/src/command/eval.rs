@@ -30,7 +30,8 @@ pub struct EvalArgs {
     /// Images to measure: a folder, an .npz ('arr_0'), or a .safetensors of features [default: draw them from
     /// --model]
     samples: Option<PathBuf>,
-    /// Backbone to draw from: 'demo', a .safetensors or .pt file, or a run directory
+    /// Backbone to draw from: 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or
+    /// owner/name on the hub
     #[arg(long, default_value = "demo")]
     model: String,
     /// Patch or LoRA to put on it: its file or its run directory

@@ -17,7 +17,8 @@ use crate::report::table::{Column, Table};
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dmp inspect runs/patch/patch.safetensors --plot gates.svg")]
 pub struct InspectArgs {
-    /// A patch, a LoRA, or a backbone as --model takes it: 'demo', a .safetensors or .pt file, or a run directory
+    /// A patch, a LoRA, or a backbone as --model takes it: 'demo', a .safetensors or .pt file, a run directory, a folder
+    /// that diffusers wrote, or owner/name on the hub
     file: String,
     /// Backbone of the patch, to see what its gate does [default: the demo's, if the patch is of it]
     #[arg(long)]

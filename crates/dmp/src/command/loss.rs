@@ -24,7 +24,8 @@ use crate::report::table::{Column, Table};
     after_help = "Example:\n  dmp loss --model demo --patch runs/patch --data demo --count 5000"
 )]
 pub struct LossArgs {
-    /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
+    /// Backbone: 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or owner/name on
+    /// the hub
     #[arg(long, default_value = "demo")]
     model: String,
     /// Patch or LoRA to compare it with: its file or its run directory

@@ -20,7 +20,8 @@ use crate::sampling::{Sampling, SamplingArgs, open_model};
     after_help = "Example:\n  dmp sample --model demo --patch runs/patch/patch.safetensors --count 64 --grid grid.png"
 )]
 pub struct SampleArgs {
-    /// Backbone: 'demo', a .safetensors or .pt file, or a run directory
+    /// Backbone: 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or owner/name on
+    /// the hub
     #[arg(long, default_value = "demo")]
     model: String,
     /// Patch or LoRA to put on it: its file or its run directory

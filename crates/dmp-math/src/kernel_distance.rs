@@ -1,10 +1,11 @@
 //! Kernel distance (KID, Bińkowski et al. 1801.01401): an unbiased estimate of the squared maximum mean
 //! discrepancy under the cubic kernel (x·y/d + 1)³.
 
-use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par};
 
 use crate::features::{Features, FeaturesError};
+use crate::product::multiply;
 use crate::reference_random::RandomState;
 
 /// How the distance is estimated; the default is torch-fidelity's.
@@ -103,37 +104,45 @@ fn rows(features: Features<'_>, chosen: &[usize]) -> Vec<f64> {
 /// all pairs, as the references have it).
 fn unbiased(x: &[f64], y: &[f64], dim: usize) -> f64 {
     let m = (x.len() / dim) as f64;
-    let within = |rows: &[f64]| {
-        let kernel = kernel(rows, rows, dim);
-        let diagonal: f64 = (0..kernel.nrows()).map(|i| kernel[(i, i)]).sum();
-        sum(&kernel) - diagonal
-    };
-    (within(x) + within(y)) / (m * (m - 1.0)) - 2.0 * sum(&kernel(x, y, dim)) / (m * m)
+    let (within_x, within_y) = rayon::join(|| within(x, dim), || within(y, dim));
+    2.0 * (within_x + within_y) / (m * (m - 1.0)) - 2.0 * across(x, y, dim) / (m * m)
 }
 
-fn sum(matrix: &Mat<f64>) -> f64 {
-    (0..matrix.ncols())
-        .map(|j| matrix.col(j).iter().sum::<f64>())
-        .sum()
-}
-
-/// (x·y/d + 1)³ of every pair.
-fn kernel(x: &[f64], y: &[f64], dim: usize) -> Mat<f64> {
-    let view = |rows| MatRef::from_row_major_slice(rows, x.len() / dim, dim);
-    let mut products = Mat::zeros(x.len() / dim, y.len() / dim);
-    matmul(
+/// Σ k(xᵢ, xⱼ) over i > j, half of what all pairs of different rows have.
+fn within(rows: &[f64], dim: usize) -> f64 {
+    let view = MatRef::from_row_major_slice(rows, rows.len() / dim, dim);
+    let mut products = Mat::zeros(view.nrows(), view.nrows());
+    triangular::matmul(
         products.as_mut(),
+        BlockStructure::StrictTriangularLower,
         Accum::Replace,
-        view(x),
-        view(y).transpose(),
+        view,
+        BlockStructure::Rectangular,
+        view.transpose(),
+        BlockStructure::Rectangular,
         1.0 / dim as f64,
         Par::Seq,
     );
-    for j in 0..products.ncols() {
-        let column = products.col_mut(j).iter_mut();
-        column.for_each(|value| *value = (*value + 1.0).powi(3));
-    }
-    products
+    let below = |j: usize| products.col(j).iter().skip(j + 1);
+    (0..view.nrows())
+        .map(|j| below(j).map(|&mean| cubic(mean)).sum::<f64>())
+        .sum()
+}
+
+/// Σ k(xᵢ, yⱼ) over all pairs.
+fn across(x: &[f64], y: &[f64], dim: usize) -> f64 {
+    let view = |rows| MatRef::from_row_major_slice(rows, x.len() / dim, dim);
+    let mut products = Mat::zeros(x.len() / dim, y.len() / dim);
+    let (lhs, rhs, accum) = (view(x), view(y).transpose(), Accum::Replace);
+    multiply(products.as_mut(), accum, lhs, rhs, 1.0 / dim as f64);
+    (0..products.ncols())
+        .map(|j| products.col(j).iter().map(|&mean| cubic(mean)).sum::<f64>())
+        .sum()
+}
+
+/// The kernel, of x·y/d.
+fn cubic(mean_product: f64) -> f64 {
+    (mean_product + 1.0).powi(3)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub mod kernel_distance;
 pub mod manifold;
 pub mod moments;
 mod normal;
+mod product;
 pub mod reference_random;
 pub mod resample;
 pub mod respacing;

@@ -1,10 +1,13 @@
 //! Precision and recall (Kynkäänniemi et al. 1904.06991), density and coverage (Naeem et al. 2002.09797): how much
 //! of one set of rows lies within the balls that reach from each row of the other to its k-th neighbour.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use faer::{Accum, MatMut, MatRef};
+use rayon::prelude::*;
 
 use crate::features::{Features, FeaturesError};
+use crate::product::multiply;
 
 /// Rows compared with all others at once; bounds memory.
 const BLOCK: usize = 256;
@@ -44,66 +47,64 @@ pub fn manifold(
         }
     }
     let (generated_radii, reference_radii) = (radii(generated, k), radii(reference, k));
-    let mut tally = Tally::new(generated.len(), reference.len());
-    for_each_distance(generated, reference, |g, r, squared| {
-        if squared <= reference_radii[r] {
-            tally.generated_inside[g] += 1;
-            tally.reference_filled[r] = true;
+    // Of each reference row: whether its ball has a generated row inside, and whether a generated row's ball has it inside.
+    let (filled, reached) = (Flags::new(reference.len()), Flags::new(reference.len()));
+    // Reference balls that each generated row is inside.
+    let balls: Vec<usize> = of_each_row(generated, reference, |g, distances| {
+        let mut balls = 0;
+        for (r, &squared) in distances.iter().enumerate() {
+            if squared <= reference_radii[r] {
+                balls += 1;
+                filled.set(r);
+            }
+            if squared <= generated_radii[g] {
+                reached.set(r);
+            }
         }
-        if squared <= generated_radii[g] {
-            tally.reference_inside[r] = true;
-        }
+        balls
     });
-    Ok(tally.finish(k))
+    let rows = generated.len() as f64;
+    Ok(Manifold {
+        precision: balls.iter().filter(|&&balls| balls > 0).count() as f64 / rows,
+        recall: reached.share(),
+        density: balls.iter().sum::<usize>() as f64 / (k as f64 * rows),
+        coverage: filled.share(),
+    })
 }
 
-struct Tally {
-    /// Reference balls that each generated row is inside.
-    generated_inside: Vec<usize>,
-    reference_inside: Vec<bool>,
-    reference_filled: Vec<bool>,
-}
+/// Marks that any thread may set.
+struct Flags(Vec<AtomicBool>);
 
-impl Tally {
-    fn new(generated: usize, reference: usize) -> Self {
-        Self {
-            generated_inside: vec![0; generated],
-            reference_inside: vec![false; reference],
-            reference_filled: vec![false; reference],
-        }
+impl Flags {
+    fn new(count: usize) -> Self {
+        Self((0..count).map(|_| AtomicBool::new(false)).collect())
     }
 
-    fn finish(self, k: usize) -> Manifold {
-        let generated = self.generated_inside.len() as f64;
-        let share =
-            |set: &[bool]| set.iter().filter(|&&inside| inside).count() as f64 / set.len() as f64;
-        let inside = self.generated_inside.iter().filter(|&&balls| balls > 0);
-        Manifold {
-            precision: inside.count() as f64 / generated,
-            recall: share(&self.reference_inside),
-            density: self.generated_inside.iter().sum::<usize>() as f64 / (k as f64 * generated),
-            coverage: share(&self.reference_filled),
-        }
+    fn set(&self, index: usize) {
+        self.0[index].store(true, Ordering::Relaxed);
+    }
+
+    /// The share that is set.
+    fn share(&self) -> f64 {
+        let set = self.0.iter().filter(|flag| flag.load(Ordering::Relaxed));
+        set.count() as f64 / self.0.len() as f64
     }
 }
 
 /// Squared distance of each row to its `k`-th nearest other row.
 fn radii(rows: Features<'_>, k: usize) -> Vec<f64> {
-    let mut distances = vec![0.0; rows.len()];
-    let mut radii = Vec::with_capacity(rows.len());
-    for_each_distance(rows, rows, |_, other, squared| {
-        distances[other] = squared;
-        if other + 1 == rows.len() {
-            // The row itself is the nearest, at 0; so the k-th other one has index k.
-            let (_, radius, _) = distances.select_nth_unstable_by(k, f64::total_cmp);
-            radii.push(*radius);
-        }
-    });
-    radii
+    of_each_row(rows, rows, |_, distances| {
+        // The row itself is the nearest, at 0; so the k-th other one has index k.
+        *distances.select_nth_unstable_by(k, f64::total_cmp).1
+    })
 }
 
-/// Calls `visit(i, j, |aᵢ − bⱼ|²)` for all pairs, i by i and j in order.
-fn for_each_distance(a: Features<'_>, b: Features<'_>, mut visit: impl FnMut(usize, usize, f64)) {
+/// `of(i, squared distances of aᵢ to every row of b)` for every i, in order; computed on all threads.
+fn of_each_row<T: Send>(
+    a: Features<'_>,
+    b: Features<'_>,
+    of: impl Fn(usize, &mut [f64]) -> T + Sync,
+) -> Vec<T> {
     let dim = a.dim();
     // Distances are differences of large numbers unless the rows are centred first.
     let centre = mean(b);
@@ -120,21 +121,26 @@ fn for_each_distance(a: Features<'_>, b: Features<'_>, mut visit: impl FnMut(usi
     };
     let all_squares = squares(&all);
     let all = MatRef::from_row_major_slice(&all, b.len(), dim);
-    for (block, rows) in a.values().chunks(BLOCK * dim).enumerate() {
+    let mut found = Vec::with_capacity(a.len());
+    // [b, block], column by column: what a row of `a` has to do with all rows of `b` lies side by side.
+    let mut products = vec![0.0; b.len() * BLOCK];
+    for rows in a.values().chunks(BLOCK * dim) {
         let rows = centred(rows);
         let row_squares = squares(&rows);
         let view = MatRef::from_row_major_slice(&rows, row_squares.len(), dim);
-        // [b, block]: the distances of one row of `a` lie side by side.
-        let mut products = Mat::zeros(b.len(), row_squares.len());
-        let (lhs, rhs) = (all, view.transpose());
-        matmul(products.as_mut(), Accum::Replace, lhs, rhs, 1.0, Par::Seq);
-        for (i, row_square) in row_squares.iter().enumerate() {
-            for (j, (product, square)) in products.col(i).iter().zip(&all_squares).enumerate() {
-                let squared = (row_square + square - 2.0 * product).max(0.0);
-                visit(block * BLOCK + i, j, squared);
+        let products = &mut products[..b.len() * row_squares.len()];
+        let to = MatMut::from_column_major_slice_mut(products, b.len(), row_squares.len());
+        multiply(to, Accum::Replace, all, view.transpose(), 1.0);
+        let first = found.len();
+        let columns = products.par_chunks_exact_mut(b.len()).zip(&row_squares);
+        found.par_extend(columns.enumerate().map(|(i, (column, row_square))| {
+            for (product, square) in column.iter_mut().zip(&all_squares) {
+                *product = (row_square + square - 2.0 * *product).max(0.0);
             }
-        }
+            of(first + i, column)
+        }));
     }
+    found
 }
 
 fn mean(rows: Features<'_>) -> Vec<f64> {

@@ -1,8 +1,9 @@
 //! Streaming mean and covariance of feature rows, mergeable across workers.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Accum, Mat, MatRef};
 use thiserror::Error;
+
+use crate::product::multiply;
 
 /// Rows centred and multiplied at once; bounds the memory of a large push.
 const BLOCK: usize = 256;
@@ -124,8 +125,8 @@ impl Moments {
             .flat_map(|row| row.iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean))
             .collect();
         let centred = MatRef::from_row_major_slice(&centred, count, self.dim);
-        let (lhs, par) = (centred.transpose(), Par::Seq);
-        matmul(self.scatter.as_mut(), Accum::Add, lhs, centred, 1.0, par);
+        let lhs = centred.transpose();
+        multiply(self.scatter.as_mut(), Accum::Add, lhs, centred, 1.0);
         self.shift(count, &mean);
     }
 

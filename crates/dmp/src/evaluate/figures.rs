@@ -141,7 +141,11 @@ pub fn figures(samples: &Side<'_>, reference: &Side<'_>, request: &Request) -> R
     } else {
         request.metrics.clone()
     };
+    let interrupt = Interrupt::listen();
     for metric in wanted {
+        if interrupt.asked() {
+            return Err(stopped());
+        }
         match compute(metric, samples, reference, request, &mut figures) {
             Ok(()) => {}
             // Not asked for by name: what cannot be had is left out, and said. A distance always can be.
@@ -265,6 +269,10 @@ fn gaussian(rows: &[f32], dim: usize) -> Result<Gaussian> {
     Ok(moments.finish()?)
 }
 
+fn stopped() -> anyhow::Error {
+    Interrupted("stopped before the figures were done".to_owned()).into()
+}
+
 /// The middle 95 % of the distance over resamples of the rows, drawn with replacement, about the distance itself: rows that
 /// are there twice make every resample's distance larger by about the same, which says nothing of its spread.
 fn interval(
@@ -290,7 +298,7 @@ fn interval(
         distances.push(frechet_distance(&gaussian(&resampled, dim)?, target)?);
         bar.inc(1);
         if interrupt.asked() {
-            return Err(Interrupted("stopped before the figures were done".to_owned()).into());
+            return Err(stopped());
         }
     }
     bar.finish_and_clear();

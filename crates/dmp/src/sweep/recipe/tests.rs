@@ -155,7 +155,10 @@ fn the_recipes_of_the_repository_are_some() {
     for (text, seeds) in [
         (include_str!("../../../../../recipes/order.toml"), 3),
         (include_str!("../../../../../recipes/ablations.toml"), 1),
-        (include_str!("../../../../../recipes/ablations-again.toml"), 3),
+        (
+            include_str!("../../../../../recipes/ablations-again.toml"),
+            3,
+        ),
         (include_str!("../../../../../recipes/rates.toml"), 1),
         (include_str!("../../../../../recipes/rates-again.toml"), 3),
         (

@@ -40,7 +40,13 @@ pub struct TimestepDraw {
 impl Timesteps {
     /// The draw over all steps of `diffusion`.
     pub fn over(self, diffusion: &Diffusion) -> TimestepDraw {
+        self.below(diffusion, diffusion.len())
+    }
+
+    /// The draw over the first `end` steps of `diffusion`, those with the least noise; over all where it has no more.
+    pub fn below(self, diffusion: &Diffusion, end: usize) -> TimestepDraw {
         let sigmas = diffusion.sqrt_one_minus_alphas_cumprod();
+        let sigmas = &sigmas[..end.min(sigmas.len())];
         let steps = sigmas.len() as f64;
         let mean = sigmas.iter().map(|sigma| 1.0 / sigma).sum::<f64>() / steps;
         let weight = |sigma: &f64| match self {
@@ -158,6 +164,24 @@ mod tests {
                 seen[draw.draw(&mut stream(0, Purpose::Time, index))] = true;
             }
             assert_eq!(seen, [true; 7], "{timesteps}");
+        }
+    }
+
+    /// Of some steps only, all of them, and as if there were no others.
+    #[test]
+    fn below_a_step_no_other_is_drawn() {
+        let diffusion = Diffusion::new(BetaSchedule::Linear, 20);
+        for timesteps in [Timesteps::Uniform, Timesteps::Importance, Timesteps::Mixed] {
+            let draw = timesteps.below(&diffusion, 7);
+            let (mut seen, mut mean) = ([false; 7], 0.0);
+            for index in 0..5000 {
+                let step = draw.draw(&mut stream(0, Purpose::Time, index));
+                seen[step] = true;
+                mean += draw.weight(step) * step as f64 / 5000.0;
+            }
+            assert_eq!(seen, [true; 7], "{timesteps}");
+            assert!((mean - 3.0).abs() < 0.1, "{timesteps}: {mean}");
+            assert_eq!(timesteps.below(&diffusion, 30), timesteps.over(&diffusion));
         }
     }
 

@@ -50,6 +50,14 @@ impl<M: Backbone> Patched<M> {
         Ok(Self::on_grid(change(self.backbone)?, self.patch, self.grid))
     }
 
+    /// The same with the patch at timesteps below this one only; at all of them for `None`.
+    ///
+    /// # Errors
+    /// Where a patch cannot be so limited: it has extra tokens.
+    pub fn acting_below(self, below: Option<usize>) -> Result<Self, PatchConfigError> {
+        Self::new(self.backbone, self.patch.acting_below(below))
+    }
+
     /// The backbone.
     pub fn backbone(&self) -> &M {
         &self.backbone
@@ -88,7 +96,9 @@ impl<M: Backbone> Patched<M> {
         labels: &[usize],
         noise: Option<&GateNoise>,
     ) -> (Tensor<4>, Routing) {
-        let mut router = Router::new(&self.patch, noise).spread(self.spread.as_ref());
+        let mut router = Router::new(&self.patch, noise)
+            .spread(self.spread.as_ref())
+            .at(timesteps);
         let output = self
             .backbone
             .predict_hooked(x, timesteps, labels, &mut router);
@@ -98,7 +108,9 @@ impl<M: Backbone> Patched<M> {
 
 impl<M: Backbone> Denoiser for Patched<M> {
     fn predict(&self, x: Tensor<4>, timesteps: &[usize], labels: &[usize]) -> Tensor<4> {
-        let mut router = Router::new(&self.patch, None).spread(self.spread.as_ref());
+        let mut router = Router::new(&self.patch, None)
+            .spread(self.spread.as_ref())
+            .at(timesteps);
         self.backbone
             .predict_hooked(x, timesteps, labels, &mut router)
     }

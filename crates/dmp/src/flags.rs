@@ -108,6 +108,11 @@ pub fn side(text: &str) -> Result<usize, String> {
     within(text, 1 << 14)
 }
 
+/// A timestep that others are below: from 1 to all there are.
+pub fn timestep(text: &str) -> Result<usize, String> {
+    within(text, crate::DIFFUSION_STEPS)
+}
+
 /// A number of things, not 0.
 pub fn count(text: &str) -> Result<usize, String> {
     within(text, 1 << 32)

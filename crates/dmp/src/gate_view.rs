@@ -34,9 +34,12 @@ pub fn look(backbone: &impl Backbone, classes: usize, patch: &Patch) -> Option<G
     if patch.config().gate == GateKind::None {
         return None;
     }
-    let timesteps: Vec<usize> = (0..ROWS)
+    // Those at which it acts.
+    let end = patch.config().patch_below.unwrap_or(DIFFUSION_STEPS);
+    let last = ROWS.min(end) - 1;
+    let timesteps: Vec<usize> = (0..=last)
         .rev()
-        .map(|row| row * (DIFFUSION_STEPS - 1) / (ROWS - 1))
+        .map(|row| row * (end - 1) / last.max(1))
         .collect();
     let prompts = patch.config().num_prompts;
     let depth = patch.config().depth;
@@ -72,14 +75,14 @@ impl GateView {
         self.blocks[block].chunks(self.prompts.max(1))
     }
 
-    /// Mean entropy over ln N of one block's masks, over the timesteps from `from` to `to`.
-    fn entropy(&self, block: usize, from: usize, to: usize) -> f64 {
+    /// Mean entropy over ln N of one block's masks, over the timesteps from `from` to `to`; nothing where it acts at none of them.
+    fn entropy(&self, block: usize, from: usize, to: usize) -> Option<f64> {
         let at = self.entropies[block].iter().zip(&self.timesteps);
         let chosen: Vec<f64> = at
             .filter(|(_, t)| (from..to).contains(*t))
             .map(|(entropy, _)| *entropy)
             .collect();
-        chosen.iter().sum::<f64>() / chosen.len().max(1) as f64
+        (!chosen.is_empty()).then(|| chosen.iter().sum::<f64>() / chosen.len() as f64)
     }
 
     /// Largest mask entry times N (1 when uniform), and how far the mask moves from the
@@ -109,7 +112,10 @@ impl GateView {
         ];
         (0..self.blocks.len()).fold(Table::new(columns), |table, block| {
             let (largest, moved) = self.extremes(block);
-            let third = |from, to| format!("{:.4}", self.entropy(block, from, to));
+            let third = |from, to| match self.entropy(block, from, to) {
+                Some(entropy) => format!("{entropy:.4}"),
+                None => "–".to_owned(),
+            };
             table.row([
                 block.to_string(),
                 third(0, 333),
@@ -150,7 +156,11 @@ impl GateView {
                 let map = HeatMap::new(format!("block {block}"), &scaled, rows)?
                     .axes(
                         Axis::new("prompt", 0.0, (self.prompts - 1) as f64),
-                        Axis::new("timestep", (DIFFUSION_STEPS - 1) as f64, 0.0),
+                        Axis::new(
+                            "timestep",
+                            self.timesteps.first().map_or(0.0, |&t| t as f64),
+                            0.0,
+                        ),
                     )
                     .value_label("weight × N")
                     .range(0.0..=largest.max(1.0));

@@ -24,6 +24,7 @@ pub use diffusers::{VaeFile, open_vae};
 
 use backbone::local;
 
+use crate::DIFFUSION_STEPS;
 use crate::compute::Dtype;
 use crate::data::Dataset;
 use crate::memory::least_of_an_image;
@@ -172,6 +173,24 @@ impl Model {
             }
         };
         Ok(Self { network, ..self })
+    }
+
+    /// The same with its patch at timesteps below this one only, if one is given.
+    ///
+    /// # Errors
+    /// Without a patch that can be so limited.
+    pub fn patched_below(self, below: Option<usize>) -> Result<Self> {
+        let Some(below) = below else { return Ok(self) };
+        let Network::Patched(model) = self.network else {
+            bail!(
+                "there is no patch to limit (a LoRA or a baked patch is what it is); leave the flag out"
+            );
+        };
+        let model = model.acting_below((below < DIFFUSION_STEPS).then_some(below))?;
+        Ok(Self {
+            network: Network::Patched(Box::new(model)),
+            ..self
+        })
     }
 
     /// The same with an autoencoder that makes images of what it draws: the one in `folder`, or, of a folder that diffusers

@@ -71,6 +71,10 @@ pub struct SamplingArgs {
     #[arg(long, value_parser = flags::grid)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
+    /// Use the patch at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]
+    #[arg(long, value_parser = flags::timestep)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch_below: Option<usize>,
     /// Autoencoder that makes images of latents: a folder that diffusers wrote [default: 'vae' in the folder of --model]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +105,7 @@ impl Default for SamplingArgs {
             guided_channels: Channels::Three,
             class: None,
             size: None,
+            patch_below: None,
             vae: None,
             batch: 64,
             dtype: Dtype::F32,
@@ -129,6 +134,7 @@ impl SamplingArgs {
             ),
             ("--class", self.class != default.class),
             ("--size", self.size.is_some()),
+            ("--patch-below", self.patch_below.is_some()),
             ("--vae", self.vae.is_some()),
             ("--batch", self.batch != default.batch),
             ("--dtype", self.dtype != default.dtype),
@@ -151,7 +157,9 @@ pub fn open_model(
     let model = Model::open(name, patch, args.schedule, args.dtype, device)?
         .with_vae(args.vae.as_deref(), name, device)?
         .resized(args.size)
-        .context("--size")?;
+        .context("--size")?
+        .patched_below(args.patch_below)
+        .context("--patch-below")?;
     let channels = model.image_layout().channels;
     anyhow::ensure!(
         matches!(channels, 1 | 3),

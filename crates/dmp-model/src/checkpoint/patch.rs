@@ -2,7 +2,7 @@
 //!
 //! Tensors `prompts.<block>` `[N, D]` (of a mixture `[N, T·D]`; of low rank `prompts.<block>.left` and `.right`), `gate.weight`
 //! `[N, W+1]` and `gate.bias` `[N]` (and what other gates have; `gates.<block>.…` where blocks do not share one), `w_noise` `[W, N]`,
-//! and `settings` `[5]` or `[9]` = position, gate, gate input (as numbered below), k, noise schedule and so on: what changes
+//! and `settings` `[5]`, `[9]` or `[10]` = position, gate, gate input (as numbered below), k, noise schedule and so on: what changes
 //! the output is in tensors too, and a file whose metadata disagree with them is refused. Metadata: ModelSpec 1.0.1 keys,
 //! `dmp.config` (JSON), `dmp.schedule` and `dmp.base_sha256`, the fingerprint of the backbone.
 
@@ -65,7 +65,7 @@ pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, C
 }
 
 /// The numbered choices: position, gate, gate input, k, noise schedule; and, unless all are as in the paper, temperature,
-/// whether blocks share the gate, and the prompts' grid.
+/// whether blocks share the gate, and the prompts' grid; and the timestep below which it acts, unless it acts at all.
 fn settings(config: &PatchConfig, schedule: BetaSchedule) -> HostTensor {
     let position = match config.position {
         Position::Add => 0.0,
@@ -93,9 +93,10 @@ fn settings(config: &PatchConfig, schedule: BetaSchedule) -> HostTensor {
     };
     let [rows, columns] = config.grid.unwrap_or_default().map(|side| side as f32);
     let more = [config.temperature as f32, sharing, rows, columns];
-    if more != [1.0, 0.0, 0.0, 0.0] {
+    if more != [1.0, 0.0, 0.0, 0.0] || config.patch_below.is_some() {
         values.extend(more);
     }
+    values.extend(config.patch_below.map(|below| below as f32));
     HostTensor {
         shape: vec![values.len()],
         values,

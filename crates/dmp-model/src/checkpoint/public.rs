@@ -258,6 +258,7 @@ fn refuse_other_forms(config: &PatchConfig) -> Result<(), PublicError> {
         (config.temperature != 1.0, "temperature"),
         (config.prompt_rank > 0, "prompts of low rank"),
         (config.grid.is_some(), "grid of prompts"),
+        (config.patch_below.is_some(), "limit to some timesteps"),
         (
             config.gate.learns() && config.gate_input != input,
             "such input of the gate with this position",

@@ -37,8 +37,8 @@ impl BakedSteps {
     ) -> Self {
         let config = patch.config();
         Self {
+            blocks: patch.contributions(&timesteps, conditioning),
             timesteps,
-            blocks: patch.contributions(conditioning),
             extra: config.prepended(),
             grid: config.grid.unwrap_or(grid),
         }

@@ -2,6 +2,7 @@
 //! level (Diffusion Model Patching, arXiv 2405.17825). A patch knows no backbone: it needs a token
 //! width, a number of tokens and a [`Conditioning`].
 
+mod acting;
 mod baked;
 mod balance;
 mod config;
@@ -86,6 +87,12 @@ impl Patch {
         &self.config
     }
 
+    /// The same, acting at timesteps below this one only; at all of them for `None`.
+    pub fn acting_below(mut self, below: Option<usize>) -> Self {
+        self.config.patch_below = below;
+        self
+    }
+
     /// The prompts of each patched block.
     pub fn prompts(&self) -> &[BlockPrompts] {
         &self.prompts
@@ -130,15 +137,20 @@ impl Patch {
             .collect()
     }
 
-    /// What the prompts come to for these conditionings in every patched block, without training noise: rows `[B, K + T, D]`,
-    /// the K extra tokens first.
-    pub(super) fn contributions(&self, conditioning: &Conditioning) -> Vec<Tensor<3>> {
-        let mut router = Router::new(self, None);
+    /// What the prompts come to at these timesteps, whose conditionings are given, in every patched block, without training noise:
+    /// rows `[B, K + T, D]`, the K extra tokens first.
+    pub(super) fn contributions(
+        &self,
+        timesteps: &[usize],
+        conditioning: &Conditioning,
+    ) -> Vec<Tensor<3>> {
+        let mut router = Router::new(self, None).at(timesteps);
         let rows = (0..self.config.depth).filter_map(|block| {
             let mask = router
                 .mask(block, conditioning)
                 .unwrap_or_else(|| router.ones(conditioning));
-            Contribution::new(&self.config, self.prompts_of(block)?, Some(mask)).rows()
+            let mask = router.where_acting(Some(mask), conditioning);
+            Contribution::new(&self.config, self.prompts_of(block)?, mask).rows()
         });
         rows.collect()
     }

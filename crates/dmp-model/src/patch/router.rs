@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::Patch;
+use super::acting::Acting;
 use super::config::{GateKind, Position};
 use super::contribution::{Contribution, without_first};
 use super::gate::noise_std;
@@ -36,6 +37,7 @@ pub struct Router<'a> {
     patch: &'a Patch,
     noise: Option<&'a GateNoise>,
     spread: Option<&'a Tensor<2>>,
+    acting: Acting,
     logits: Option<Logits>,
     routing: Routing,
 }
@@ -47,6 +49,7 @@ impl<'a> Router<'a> {
             patch,
             noise,
             spread: None,
+            acting: Acting::Everywhere,
             logits: None,
             routing: Routing::default(),
         }
@@ -55,6 +58,12 @@ impl<'a> Router<'a> {
     /// With prompts that lie on a grid brought to that of the tokens by `spread`, `[tokens, prompts on the grid]`.
     pub fn spread(self, spread: Option<&'a Tensor<2>>) -> Self {
         Self { spread, ..self }
+    }
+
+    /// At images of these timesteps: where the patch is limited to less noise, it leaves some of them as they are.
+    pub fn at(self, timesteps: &[usize]) -> Self {
+        let acting = Acting::at(timesteps, self.patch.config.patch_below);
+        Self { acting, ..self }
     }
 
     /// What the gate did.
@@ -104,6 +113,16 @@ impl<'a> Router<'a> {
         select(noisy)
     }
 
+    /// A block's mask with zeros for images at which the patch does not act.
+    pub(super) fn where_acting(
+        &self,
+        mask: Option<Tensor<2>>,
+        conditioning: &Conditioning,
+    ) -> Option<Tensor<2>> {
+        let prompts = self.patch.config.num_prompts;
+        (self.acting).of(mask, prompts, &conditioning.timestep.device())
+    }
+
     pub(super) fn ones(&self, conditioning: &Conditioning) -> Tensor<2> {
         let batch = conditioning.timestep.dims()[0];
         Tensor::ones(
@@ -120,10 +139,14 @@ impl BlockHook for Router<'_> {
         tokens: Tensor<3>,
         conditioning: &Conditioning,
     ) -> Tensor<3> {
+        if self.acting == Acting::Nowhere {
+            return tokens;
+        }
         let Some(prompts) = self.patch.prompts_of(block) else {
             return tokens;
         };
         let mask = self.mask(block, conditioning);
+        let mask = self.where_acting(mask, conditioning);
         match (self.patch.config.position, mask) {
             (Position::Add, Some(mask))
                 if self.spread.is_none() && fused::available(&tokens.device()) =>

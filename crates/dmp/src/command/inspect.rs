@@ -162,6 +162,9 @@ fn described(config: &PatchConfig) -> Vec<(&'static str, String)> {
         config.k()
     );
     rows.push(("prompts a block", selected));
+    if let Some(below) = config.patch_below {
+        rows.push(("acts at", format!("timesteps below {below}")));
+    }
     if config.prompt_rank > 0 {
         rows.push(("rank", config.prompt_rank.to_string()));
     }

@@ -14,6 +14,7 @@ fn every_form_is_trained_inspected_and_sampled() {
         "--position both --prompts 3 --prompt-rank 2",
         "--position mix --prompts 3 --prompt-grid 2x3",
         "--prompt-grid 2 --prompt-rank 3",
+        "--position mix --patch-below 700",
     ];
     for (index, form) in forms.into_iter().enumerate() {
         let run = format!("form-{index}");
@@ -68,9 +69,63 @@ fn flags_that_mean_nothing_to_a_form_are_refused() {
         ("--method full --prompt-rank 2", "--prompt-rank"),
         ("--prompt-rank 8", "--prompt-rank"),
         ("--prompt-grid 3 --prompts 4", "'add'"),
+        ("--position prepend --patch-below 500", "--patch-below"),
+        ("--method lora --patch-below 500", "--patch-below"),
     ] {
         let error = refused(&bench.train_line("x", flags));
         assert!(error.contains(word), "{flags}: {error}");
+    }
+}
+
+/// Where a patch acts is trained, kept in its file, and can be said anew when images are drawn.
+#[test]
+fn a_patch_acts_below_its_limit() {
+    let bench = Bench::new();
+    let model = bench.str("base");
+    let drawn = |flags: &str| {
+        let npz = bench.str("x.npz");
+        ok(&format!(
+            "sample --model {model} --count 2 --sampling-steps 4 --npz {npz} {flags}"
+        ));
+        bench.bytes("x.npz")
+    };
+    let form = "--position mix --prompts 2 --prompt-rate 1 --gate-input timestep";
+    bench.train("limited", &format!("--steps 3 {form} --patch-below 400"));
+    bench.train("whole", &format!("--steps 3 {form}"));
+    let limited = format!("--patch {}", bench.str("limited"));
+    let whole = format!("--patch {}", bench.str("whole"));
+    // The steps are 0, 333, 666 and 999.
+    for patch in [&limited, &whole] {
+        let at = |below: usize| drawn(&format!("{patch} --patch-below {below}"));
+        assert_ne!(at(1000), at(999));
+        assert_eq!(at(400), at(666));
+        assert_ne!(at(667), at(666));
+    }
+    assert_eq!(
+        drawn(&limited),
+        drawn(&format!("{limited} --patch-below 400"))
+    );
+    assert_eq!(drawn(&whole), drawn(&format!("{whole} --patch-below 1000")));
+    assert_ne!(drawn(&limited), drawn(""));
+    let baked = bench.str("baked.safetensors");
+    let patch = bench.str("limited");
+    ok(&format!(
+        "bake {patch} --model {model} --sampling-steps 4 --out {baked}"
+    ));
+    let baked = format!("--patch {baked}");
+    assert_eq!(drawn(&baked), drawn(&limited));
+
+    let shown = ok(&format!("inspect {patch} --model {model}"));
+    assert!(shown.contains("timesteps below 400"), "{shown}");
+    let shown = ok(&format!("inspect {patch} --model {model} --json"));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["gate"]["timesteps"][0], 399);
+    for flags in [String::new(), baked] {
+        let npz = bench.str("y.npz");
+        let error = refused(&format!(
+            "sample --model {model} --npz {npz} --patch-below 400 --sampling-steps 4 {flags}"
+        ));
+        assert!(error.contains("--patch-below"), "{error}");
     }
 }
 

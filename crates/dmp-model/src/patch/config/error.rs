@@ -81,6 +81,16 @@ pub enum PatchConfigError {
         /// The gate.
         gate: GateKind,
     },
+    /// A limit that leaves no timestep.
+    #[error(
+        "a patch that acts below timestep 0 (--patch-below) does nothing; give a timestep of at least 1"
+    )]
+    Never,
+    /// Extra tokens at some timesteps and not at others.
+    #[error(
+        "--patch-below is for prompts that are added (--position add or mix): tokens are prepended at all timesteps or at none; leave it out"
+    )]
+    LimitedTokens,
     /// A temperature that makes no softmax.
     #[error(
         "a temperature of {temperature} (--temperature) makes no mask; give a number from {least} to {most}",

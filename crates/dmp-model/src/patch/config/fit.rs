@@ -62,6 +62,12 @@ impl PatchConfig {
         if self.num_prompts == 0 || self.prompt_tokens == 0 {
             return Err(Error::NoPrompts);
         }
+        if self.patch_below == Some(0) {
+            return Err(Error::Never);
+        }
+        if self.patch_below.is_some() && self.prepended() > 0 {
+            return Err(Error::LimitedTokens);
+        }
         // Far beyond use, and within a `usize` whatever the backbone.
         if self.num_prompts.saturating_mul(self.prompt_tokens) > 1 << 24 {
             return Err(Error::Many {
@@ -232,6 +238,15 @@ mod tests {
                 num_prompts: 20,
                 ..good.clone()
             },
+            PatchConfig {
+                patch_below: Some(0),
+                ..good.clone()
+            },
+            PatchConfig {
+                position: Position::Prepend,
+                patch_below: Some(500),
+                ..good.clone()
+            },
         ] {
             assert!(bad.validate(16, 64, 3).is_err(), "{bad:?}");
         }
@@ -254,6 +269,10 @@ mod tests {
             },
             PatchConfig {
                 prompt_rank: 12,
+                ..good.clone()
+            },
+            PatchConfig {
+                patch_below: Some(500),
                 ..good.clone()
             },
             // On a coarser grid.

@@ -49,6 +49,9 @@ pub struct PatchConfig {
     /// tokens of another grid they are interpolated.
     #[serde(default, skip_serializing_if = "is_default")]
     pub grid: Option<[usize; 2]>,
+    /// The patch acts at timesteps below this one, and leaves noisier ones to the backbone; nothing for all. Not in the paper.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub patch_below: Option<usize>,
     /// Token width D.
     pub hidden_size: usize,
     /// Blocks patched, from the first.
@@ -182,6 +185,7 @@ impl PatchConfig {
             prompt_tokens: 1,
             prompt_rank: 0,
             grid: None,
+            patch_below: None,
             hidden_size,
             depth,
         }

@@ -6,6 +6,7 @@ use dmp_model::patch::{GateKind, Init, PatchConfig, Position};
 
 use super::MethodName;
 use super::gate::GateArgs;
+use crate::DIFFUSION_STEPS;
 use crate::compute::Dtype;
 use crate::flags::{self, first_given};
 
@@ -59,6 +60,9 @@ pub(super) struct PatchArgs {
     /// backbone's own]
     #[arg(long, value_parser = flags::grid)]
     prompt_grid: Option<[usize; 2]>,
+    /// Patch timesteps below this one, and leave noisier ones to the backbone [default: 1000, all of them]
+    #[arg(long, value_parser = flags::timestep)]
+    patch_below: Option<usize>,
     /// Blocks patched, from the first [default: all]
     #[arg(long)]
     depth: Option<usize>,
@@ -136,6 +140,7 @@ impl PatchArgs {
                 Position::Both => Some(grid),
                 Position::Add | Position::Mix | Position::Prepend => self.prompt_grid,
             },
+            patch_below: self.patch_below.filter(|&below| below < DIFFUSION_STEPS),
             hidden_size: sizes.hidden_size,
             depth: self.depth.unwrap_or(sizes.depth),
         }
@@ -181,6 +186,7 @@ impl PatchArgs {
             ("--prompts", self.prompts.is_some()),
             ("--prompt-rank", self.prompt_rank.is_some()),
             ("--prompt-grid", self.prompt_grid.is_some()),
+            ("--patch-below", self.patch_below.is_some()),
             ("--depth", self.depth.is_some()),
         ])
         .or(self.gate.first_given())

@@ -1,0 +1,55 @@
+//! At which images a patch acts: those whose noise is below its limit.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// At which images of a batch a patch acts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) enum Acting {
+    /// At all of them.
+    #[default]
+    Everywhere,
+    /// At none.
+    Nowhere,
+    /// At those with 1, not at those with 0.
+    Some(Vec<f32>),
+}
+
+impl Acting {
+    /// Of a patch that acts below a timestep, at images of these.
+    pub(super) fn at(timesteps: &[usize], below: Option<usize>) -> Self {
+        let Some(below) = below else {
+            return Self::Everywhere;
+        };
+        let acting = timesteps.iter().filter(|&&t| t < below).count();
+        match acting {
+            0 => Self::Nowhere,
+            all if all == timesteps.len() => Self::Everywhere,
+            _ => {
+                let one = |&t: &usize| if t < below { 1.0 } else { 0.0 };
+                Self::Some(timesteps.iter().map(one).collect())
+            }
+        }
+    }
+
+    /// A mask `[B, N]`, zeros where the patch does not act; `None` is ones, of `prompts` prompts.
+    pub(super) fn of(
+        &self,
+        mask: Option<Tensor<2>>,
+        prompts: usize,
+        device: &Device,
+    ) -> Option<Tensor<2>> {
+        match (self, mask) {
+            (Self::Everywhere, mask) => mask,
+            (Self::Nowhere, mask) => mask.map(|mask| mask * 0.0),
+            (Self::Some(rows), mask) => {
+                let count = rows.len();
+                let rows = TensorData::new(rows.clone(), [count, 1]);
+                let rows = Tensor::<2>::from_data(rows, device);
+                Some(match mask {
+                    Some(mask) => mask * rows,
+                    None => rows.expand([count, prompts]),
+                })
+            }
+        }
+    }
+}

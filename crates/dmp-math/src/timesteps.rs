@@ -81,7 +81,8 @@ impl TimestepDraw {
         }
     }
 
-    /// What the loss of an image at `step` counts, for the mean over what is drawn to be that over all steps alike.
+    /// What the loss of an image at `step` counts, for the mean over what is drawn to be that over all steps that can be,
+    /// alike.
     pub fn weight(&self, step: usize) -> f64 {
         self.weights[step]
     }

@@ -53,9 +53,10 @@ impl<M: Backbone> Patched<M> {
     /// The same with the patch at timesteps below this one only; at all of them for `None`.
     ///
     /// # Errors
-    /// Where a patch cannot be so limited: it has extra tokens.
+    /// Where the patch cannot be so limited: it has extra tokens.
     pub fn acting_below(self, below: Option<usize>) -> Result<Self, PatchConfigError> {
-        Self::new(self.backbone, self.patch.acting_below(below))
+        let patch = self.patch.acting_below(below)?;
+        Ok(Self { patch, ..self })
     }
 
     /// The backbone.

@@ -113,6 +113,11 @@ pub fn timestep(text: &str) -> Result<usize, String> {
     within(text, crate::DIFFUSION_STEPS)
 }
 
+/// What is below a timestep, where that is not all there is.
+pub fn limit(below: usize) -> Option<usize> {
+    (below < crate::DIFFUSION_STEPS).then_some(below)
+}
+
 /// A number of things, not 0.
 pub fn count(text: &str) -> Result<usize, String> {
     within(text, 1 << 32)

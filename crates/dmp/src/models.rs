@@ -24,9 +24,9 @@ pub use diffusers::{VaeFile, open_vae};
 
 use backbone::local;
 
-use crate::DIFFUSION_STEPS;
 use crate::compute::Dtype;
 use crate::data::Dataset;
+use crate::flags;
 use crate::memory::least_of_an_image;
 
 /// The noise schedule of a model: what its file says, else what the user says with `--schedule`, else linear as for
@@ -183,10 +183,11 @@ impl Model {
         let Some(below) = below else { return Ok(self) };
         let Network::Patched(model) = self.network else {
             bail!(
-                "there is no patch to limit (a LoRA or a baked patch is what it is); leave the flag out"
+                "there is no patch that can be limited (a LoRA is part of the weights, and a baked patch has its limit already); leave \
+                 the flag out"
             );
         };
-        let model = model.acting_below((below < DIFFUSION_STEPS).then_some(below))?;
+        let model = model.acting_below(flags::limit(below))?;
         Ok(Self {
             network: Network::Patched(Box::new(model)),
             ..self

@@ -65,7 +65,7 @@ pub fn patch_bytes(patch: &Patch, metadata: &PatchMetadata) -> Result<Vec<u8>, C
 }
 
 /// The numbered choices: position, gate, gate input, k, noise schedule; and, unless all are as in the paper, temperature,
-/// whether blocks share the gate, and the prompts' grid; and the timestep below which it acts, unless it acts at all.
+/// whether blocks share the gate, and the prompts' grid; and the timestep below which it acts, unless it acts at all of them.
 fn settings(config: &PatchConfig, schedule: BetaSchedule) -> HostTensor {
     let position = match config.position {
         Position::Add => 0.0,

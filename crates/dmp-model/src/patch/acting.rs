@@ -11,7 +11,7 @@ pub(super) enum Acting {
     /// At none.
     Nowhere,
     /// At those with 1, not at those with 0.
-    Some(Vec<f32>),
+    Here(Vec<f32>),
 }
 
 impl Acting {
@@ -26,30 +26,29 @@ impl Acting {
             all if all == timesteps.len() => Self::Everywhere,
             _ => {
                 let one = |&t: &usize| if t < below { 1.0 } else { 0.0 };
-                Self::Some(timesteps.iter().map(one).collect())
+                Self::Here(timesteps.iter().map(one).collect())
             }
         }
     }
 
-    /// A mask `[B, N]`, zeros where the patch does not act; `None` is ones, of `prompts` prompts.
+    /// A mask `[B, N]` with zeros where the patch does not act; `None` is ones, of `prompts` prompts.
     pub(super) fn of(
         &self,
         mask: Option<Tensor<2>>,
         prompts: usize,
         device: &Device,
     ) -> Option<Tensor<2>> {
-        match (self, mask) {
-            (Self::Everywhere, mask) => mask,
-            (Self::Nowhere, mask) => mask.map(|mask| mask * 0.0),
-            (Self::Some(rows), mask) => {
-                let count = rows.len();
-                let rows = TensorData::new(rows.clone(), [count, 1]);
-                let rows = Tensor::<2>::from_data(rows, device);
-                Some(match mask {
-                    Some(mask) => mask * rows,
-                    None => rows.expand([count, prompts]),
-                })
+        let rows = match self {
+            Self::Everywhere => return mask,
+            Self::Nowhere => Tensor::<2>::zeros([1, 1], device),
+            Self::Here(rows) => {
+                let rows = TensorData::new(rows.clone(), [rows.len(), 1]);
+                Tensor::<2>::from_data(rows, device)
             }
-        }
+        };
+        Some(match mask {
+            Some(mask) => mask * rows,
+            None => rows.repeat_dim(1, prompts),
+        })
     }
 }

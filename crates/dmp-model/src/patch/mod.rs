@@ -88,9 +88,13 @@ impl Patch {
     }
 
     /// The same, acting at timesteps below this one only; at all of them for `None`.
-    pub fn acting_below(mut self, below: Option<usize>) -> Self {
+    ///
+    /// # Errors
+    /// Where it cannot be so limited: it has extra tokens.
+    pub fn acting_below(mut self, below: Option<usize>) -> Result<Self, PatchConfigError> {
         self.config.patch_below = below;
-        self
+        self.config.check_limit()?;
+        Ok(self)
     }
 
     /// The prompts of each patched block.

@@ -16,6 +16,7 @@ use dmp_model::patched::Patched;
 use serde_json::json;
 
 use crate::DIFFUSION_STEPS;
+use crate::flags;
 use crate::models::{Addition, addition_path, open_addition, open_backbone};
 use crate::output::{check_target_of, refuse_replacing, say, write_atomic};
 
@@ -35,6 +36,9 @@ pub struct BakeArgs {
     /// Steps of the sampler, as 'dmp sample' takes them
     #[arg(long, default_value = "50")]
     sampling_steps: String,
+    /// Use the patch at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]
+    #[arg(long, value_parser = flags::timestep)]
+    patch_below: Option<usize>,
     /// File to write
     #[arg(long)]
     out: PathBuf,
@@ -69,7 +73,12 @@ pub fn bake(args: &BakeArgs, device: &Device) -> Result<()> {
     let diffusion = Diffusion::new(file.metadata.schedule, DIFFUSION_STEPS)
         .respaced(&args.sampling_steps)
         .context("--sampling-steps")?;
-    let patched = Patched::new(backbone.model, file.patch)?;
+    let mut patched = Patched::new(backbone.model, file.patch)?;
+    if let Some(below) = args.patch_below {
+        patched = patched
+            .acting_below(flags::limit(below))
+            .context("--patch-below")?;
+    }
     let labels = patched.backbone().config().label_rows();
     let steps = patched
         .bake(diffusion.timestep_map(), labels)

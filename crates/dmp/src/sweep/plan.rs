@@ -116,7 +116,13 @@ impl Plan {
         let train = &self.setting(step).train;
         match step.work {
             Work::Train => with_model(train, train),
-            Work::Evaluate(number) => with_model(&self.recipe.evaluations[number].flags, train),
+            Work::Evaluate(number) => {
+                let flags = with_model(&self.recipe.evaluations[number].flags, train);
+                match self.product(step) {
+                    Some(product) if product.ends_with(PATCH) => flags,
+                    _ => flags.without(&OF_A_PATCH),
+                }
+            }
         }
     }
 
@@ -162,7 +168,7 @@ impl Plan {
         let seed = ["--seed".to_owned(), step.seed.to_string()];
         ["eval".to_owned()]
             .into_iter()
-            .chain(self.flags(step).typed())
+            .chain(self.flags(step).without(&OF_A_PATCH).typed())
             .chain(seed)
             .collect()
     }
@@ -209,11 +215,17 @@ pub fn whole(setting: &Setting) -> bool {
     setting.train.get("method") == Some("full")
 }
 
+/// What a patch is trained to.
+const PATCH: &str = "patch.safetensors";
+
+/// Flags of an evaluation that say how a patch is used: they mean nothing to what is none.
+const OF_A_PATCH: [&str; 1] = ["patch-below"];
+
 fn product_name(setting: &Setting) -> &'static str {
     match setting.train.get("method") {
         Some("full") => "backbone.safetensors",
         Some("lora") => "lora.safetensors",
-        _ => "patch.safetensors",
+        _ => PATCH,
     }
 }
 

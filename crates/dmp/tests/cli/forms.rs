@@ -107,14 +107,31 @@ fn a_patch_acts_below_its_limit() {
     );
     assert_eq!(drawn(&whole), drawn(&format!("{whole} --patch-below 1000")));
     assert_ne!(drawn(&limited), drawn(""));
+    // What they learnt differs too: other timesteps were drawn.
+    assert_ne!(
+        drawn(&limited),
+        drawn(&format!("{whole} --patch-below 400"))
+    );
+    // At another size, as many tokens or not, it is what it was: prompts are brought to the tokens with a limit said anew too.
+    for size in ["--size 14x56", "--size 14x35"] {
+        let at = |flags: &str| drawn(&format!("{limited} {size} {flags}"));
+        assert_eq!(at(""), at("--patch-below 400"), "{size}");
+    }
     let baked = bench.str("baked.safetensors");
-    let patch = bench.str("limited");
-    ok(&format!(
-        "bake {patch} --model {model} --sampling-steps 4 --out {baked}"
-    ));
+    let bake = |run: &str, flags: &str| {
+        let patch = bench.str(run);
+        let line = format!("bake {patch} --model {model} --sampling-steps 4 --out {baked}");
+        ok(&format!("{line} {flags}"));
+        drawn(&format!("--patch {baked}"))
+    };
+    assert_eq!(
+        bake("whole", "--patch-below 400"),
+        drawn(&format!("{whole} --patch-below 400"))
+    );
+    assert_eq!(bake("limited", ""), drawn(&limited));
     let baked = format!("--patch {baked}");
-    assert_eq!(drawn(&baked), drawn(&limited));
 
+    let patch = bench.str("limited");
     let shown = ok(&format!("inspect {patch} --model {model}"));
     assert!(shown.contains("timesteps below 400"), "{shown}");
     let shown = ok(&format!("inspect {patch} --model {model} --json"));

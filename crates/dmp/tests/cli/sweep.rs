@@ -52,6 +52,39 @@ fn folder(bench: &Bench, name: &str) -> PathBuf {
         .unwrap()
 }
 
+/// The same trainings with the patch limited and not; what is no patch is measured as it is.
+#[test]
+fn a_limit_is_measured_beside_none() {
+    let bench = Bench::new();
+    let eval = "count = 4\nsampling-steps = '2'\n";
+    let line = format!(
+        "sweep {}",
+        recipe(
+            &bench,
+            "[1]",
+            &format!(
+                "{LIST}[[eval]]\nname = 'whole'\n{eval}[[eval]]\nname = 'limited'\npatch-below = 500\n{eval}"
+            )
+        )
+    );
+    let plan = ok(&format!("{line} --dry-run"));
+    assert_eq!(plan.matches("--patch-below 500").count(), 1, "{plan}");
+    let (_, steps) = sweep(&line);
+    assert_eq!(steps.len(), 8);
+    let json: Value = serde_json::from_slice(&bench.bytes("sweep/results.json")).unwrap();
+    let figures = |row: usize| {
+        let of = |figure: usize| json["rows"][row]["figures"][figure]["by_seed"][0].as_f64();
+        let figures = json["rows"][row]["figures"].as_array().unwrap().len();
+        (of(0).unwrap(), of(figures / 2).unwrap())
+    };
+    for row in [0, 1] {
+        let (whole, limited) = figures(row);
+        assert_eq!(whole, limited);
+    }
+    let (whole, limited) = figures(2);
+    assert_ne!(whole, limited);
+}
+
 #[test]
 fn a_list_is_done_once_and_what_changes_is_done_again() {
     let bench = Bench::new();

@@ -83,12 +83,12 @@ pub enum PatchConfigError {
     },
     /// A limit that leaves no timestep.
     #[error(
-        "a patch that acts below timestep 0 (--patch-below) does nothing; give a timestep of at least 1"
+        "a patch that acts below timestep 0 (patch_below) does nothing; give a timestep of at least 1"
     )]
     Never,
     /// Extra tokens at some timesteps and not at others.
     #[error(
-        "--patch-below is for prompts that are added (--position add or mix): tokens are prepended at all timesteps or at none; leave it out"
+        "a limit (--patch-below) is for prompts that are added alone (--position add or mix): extra tokens are there at all timesteps or at none; leave it out"
     )]
     LimitedTokens,
     /// A temperature that makes no softmax.
@@ -112,7 +112,9 @@ pub enum PatchConfigError {
         backbone: usize,
     },
     /// Sizes beyond any backbone's.
-    #[error("the patch is described as wider or deeper than any backbone; export it again")]
+    #[error(
+        "the patch is described as wider, deeper or noisier than any backbone; export it again"
+    )]
     Large,
     /// No prompts.
     #[error("a patch without prompts does nothing; give at least 1")]

@@ -13,6 +13,9 @@ pub(super) const MOST_SIDE: usize = 1 << 12;
 /// Below, quotients of logits are beyond f32; above, all masks are alike.
 pub(super) const TEMPERATURES: RangeInclusive<f64> = 1e-6..=1e6;
 
+/// Timesteps of the longest process; far beyond use.
+const FARTHEST: usize = 1 << 16;
+
 /// Whether prompts can lie on a grid of so many rows and columns.
 pub(crate) fn has_places(grid: [usize; 2]) -> bool {
     grid.iter().all(|side| (1..=MOST_SIDE).contains(side))
@@ -62,12 +65,7 @@ impl PatchConfig {
         if self.num_prompts == 0 || self.prompt_tokens == 0 {
             return Err(Error::NoPrompts);
         }
-        if self.patch_below == Some(0) {
-            return Err(Error::Never);
-        }
-        if self.patch_below.is_some() && self.prepended() > 0 {
-            return Err(Error::LimitedTokens);
-        }
+        self.check_limit()?;
         // Far beyond use, and within a `usize` whatever the backbone.
         if self.num_prompts.saturating_mul(self.prompt_tokens) > 1 << 24 {
             return Err(Error::Many {
@@ -98,6 +96,16 @@ impl PatchConfig {
             });
         }
         Ok(())
+    }
+
+    /// Whether it can act below its timestep only.
+    pub(in crate::patch) fn check_limit(&self) -> Result<(), PatchConfigError> {
+        match self.patch_below {
+            Some(0) => Err(PatchConfigError::Never),
+            Some(below) if below > FARTHEST => Err(PatchConfigError::Large),
+            Some(_) if self.prepended() > 0 => Err(PatchConfigError::LimitedTokens),
+            _ => Ok(()),
+        }
     }
 
     /// Whether there are as many prompts as position and grid ask for, each for as many tokens.

@@ -6,7 +6,6 @@ use dmp_model::patch::{GateKind, Init, PatchConfig, Position};
 
 use super::MethodName;
 use super::gate::GateArgs;
-use crate::DIFFUSION_STEPS;
 use crate::compute::Dtype;
 use crate::flags::{self, first_given};
 
@@ -60,7 +59,8 @@ pub(super) struct PatchArgs {
     /// backbone's own]
     #[arg(long, value_parser = flags::grid)]
     prompt_grid: Option<[usize; 2]>,
-    /// Patch timesteps below this one, and leave noisier ones to the backbone [default: 1000, all of them]
+    /// Patch timesteps below this one, and draw no others in training: noisier ones are left to the backbone [default: 1000, all
+    /// of them]
     #[arg(long, value_parser = flags::timestep)]
     patch_below: Option<usize>,
     /// Blocks patched, from the first [default: all]
@@ -140,7 +140,7 @@ impl PatchArgs {
                 Position::Both => Some(grid),
                 Position::Add | Position::Mix | Position::Prepend => self.prompt_grid,
             },
-            patch_below: self.patch_below.filter(|&below| below < DIFFUSION_STEPS),
+            patch_below: self.patch_below.and_then(flags::limit),
             hidden_size: sizes.hidden_size,
             depth: self.depth.unwrap_or(sizes.depth),
         }

@@ -122,6 +122,20 @@ fn a_gate_stays_as_it_is_until_its_turn() {
     assert!(weights(&trainee).1 != gate);
 }
 
+/// No timestep is drawn at which the patch would do nothing, and what is drawn is weighed by the same draw.
+#[test]
+fn a_limited_patch_is_trained_below_its_limit() {
+    let whole = settings(GateKind::Linear, BalanceForm::Shazeer);
+    let steps = |settings: &PatchSettings| begun(settings).1.steps().to_vec();
+    assert!(steps(&whole).iter().any(|&step| step >= 60));
+    let mut limited = whole.clone();
+    limited.patch.patch_below = Some(60);
+    assert!(steps(&limited).iter().all(|&step| step < 60));
+    let (mut trainee, batch) = begun(&limited);
+    assert_eq!(trainee.objective.draw, limited.timestep_draw());
+    assert!(trainee.step(0, &batch).unwrap().loss.is_finite());
+}
+
 #[test]
 fn a_gate_without_noise_draws_none() {
     let noisy = settings(GateKind::Linear, BalanceForm::Shazeer);

@@ -24,7 +24,7 @@ fn the_demo_measures_both_models_and_writes_its_report() {
         assert!(first[model]["frechet"].as_f64().unwrap() > 0.0);
         assert!((0.0..=1.0).contains(&first[model]["accuracy"].as_f64().unwrap()));
     }
-    assert_eq!(first["added_parameters"], 6 * 8 * 49 * 64 + 8 * 66);
+    assert_eq!(first["added_parameters"], 6 * (8 * 49 * 64 + 8 * 66));
     let seconds = |stage: &str| first["seconds"][stage].as_f64().unwrap();
     assert!(seconds("total") >= seconds("train") + seconds("sample"));
 

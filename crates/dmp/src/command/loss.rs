@@ -31,6 +31,9 @@ pub struct LossArgs {
     /// Patch or LoRA to compare it with: its file or its run directory
     #[arg(long)]
     patch: Option<PathBuf>,
+    /// Use the patch at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]
+    #[arg(long, value_parser = flags::timestep)]
+    patch_below: Option<usize>,
     /// Images to put noise on: 'demo' (which its model was trained on), a folder of images (a sub-folder a class), .tar,
     /// .parquet or .npz files of images, or latents
     #[arg(long, default_value = "demo")]
@@ -62,17 +65,25 @@ pub struct LossArgs {
 /// Runs the command.
 pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
     let open = |patch, schedule| Model::open(&args.model, patch, schedule, args.dtype, device);
+    let limited = |model: Model| {
+        model
+            .patched_below(args.patch_below)
+            .context("--patch-below")
+    };
     let patched = args.patch.as_deref();
     let patched = patched
-        .map(|patch| open(Some(patch), args.schedule))
+        .map(|patch| open(Some(patch), args.schedule).and_then(limited))
         .transpose()?;
     // Where the backbone does not say its schedule, the patch does, and both are noised alike.
     let said = patched.as_ref().map(|patched| patched.schedule);
-    let base = open(None, args.schedule.or(said))?;
-    if let Some(patched) = &patched {
-        // Losses are taken at every timestep.
-        let all: Vec<usize> = (0..DIFFUSION_STEPS).collect();
-        patched.check_timesteps(&all).context("--patch")?;
+    let mut base = open(None, args.schedule.or(said))?;
+    match &patched {
+        Some(patched) => {
+            // Losses are taken at every timestep.
+            let all: Vec<usize> = (0..DIFFUSION_STEPS).collect();
+            patched.check_timesteps(&all).context("--patch")?;
+        }
+        None => base = limited(base)?,
     }
     let layout = base.layout();
     let shape = ImageShape {
@@ -98,6 +109,7 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
         let object = json!({
             "model": args.model,
             "patch": args.patch.as_ref().map(|path| path.display().to_string()),
+            "patch_below": args.patch_below,
             "data": args.data,
             "count": args.count,
             "seed": args.seed,

@@ -36,6 +36,15 @@ fn a_patch_is_compared_on_the_same_images_and_noise() {
     assert_eq!(profile(&line), patched, "the same seed, the same figures");
     assert_ne!(profile(&format!("{line} --seed 1"))["all"], patched["all"]);
 
+    // Limited to the first band it changes that one alone, and as before.
+    let limited = profile(&format!("{line} --patch-below 333"));
+    assert_eq!(limited["bands"][0], patched["bands"][0]);
+    for band in [1, 2] {
+        let of = |profile: &Value, name: &str| profile["bands"][band][name].clone();
+        assert_eq!(of(&limited, "patched"), of(&patched, "base"), "{band}");
+        assert_ne!(of(&patched, "patched"), of(&patched, "base"), "{band}");
+    }
+
     let table = ok(&format!("loss {line}"));
     assert!(
         table.contains("0 to 332") && table.contains("0 to 999"),
@@ -72,6 +81,8 @@ fn too_few_images_or_bands_are_refused() {
         error.contains("--count 19") && error.contains("at least 20"),
         "{error}"
     );
+    let error = refused("loss --patch-below 500 --count 20");
+    assert!(error.contains("--patch-below"), "{error}");
     let error = refused("loss --bands 0");
     assert!(error.contains("--bands is 0"), "{error}");
     let error = refused("loss --patch nowhere.safetensors");

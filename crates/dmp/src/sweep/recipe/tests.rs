@@ -165,7 +165,7 @@ fn the_recipes_of_the_repository_are_some() {
             include_str!("../../../../../recipes/stable-targets.toml"),
             3,
         ),
-        (include_str!("../../../../../recipes/timesteps.toml"), 3),
+        (include_str!("../../../../../recipes/timesteps.toml"), 2),
         (include_str!("../../../../../recipes/fid.toml"), 3),
         (include_str!("../../../../../recipes/sizes.toml"), 3),
         (include_str!("../../../../../recipes/below.toml"), 1),

@@ -44,7 +44,7 @@ A recipe has the flags of 'dmp train' and 'dmp eval' by their long names:
   method = [\"prompt-tuning\"]
   prompt-rate = [0.01, 0.1]
 
-OUT then has results.md, results.json and results.svg, written after every step.
+OUT then has the results, of order.toml in results-order.md, .json and .svg, written after every step.
 
 Example:
   dmp sweep recipes/order.toml")]
@@ -85,20 +85,21 @@ pub fn sweep(
             folder.display()
         );
     }
-    let folder = Folder::of(&recipe.out).with_context(shown)?;
+    let folder = Folder::of(&recipe.out, &args.recipe).with_context(shown)?;
     let plan = Plan::new(recipe, &folder.names()?);
     check_words(&plan, understood).with_context(shown)?;
     if args.dry_run {
         return print_plan(&plan, Elsewhere(&args.records));
     }
     let program = Program::this(device, Interrupt::listen_in_silence())?;
-    let mut sweep = Sweep::new(&plan, Elsewhere(&args.records), program);
+    let pages = folder.pages();
+    let mut sweep = Sweep::new(&plan, Elsewhere(&args.records), program, pages);
     sweep.check().with_context(shown)?;
-    let _lock = folder.begin(&args.recipe)?;
+    let _lock = folder.begin()?;
     sweep.run()?;
     let results = sweep.write()?;
     say(results.table().to_markdown().trim_end())?;
-    crate::tell!("{}", plan.recipe.out.join("results.md").display());
+    crate::tell!("{}", folder.pages().text().display());
     Ok(())
 }
 

@@ -142,7 +142,7 @@ impl Results {
         }
     }
 
-    /// `results.json`.
+    /// All of it, for programs.
     ///
     /// # Errors
     /// None but of the JSON library's own.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::harness::{Bench, dmp, ok, refused, rewind};
+use crate::harness::{Bench, command, dmp, ok, refused, rewind, succeeded};
 
 /// A recipe for the bench's backbone, in a file of the bench; its sweep is in `sweep/`.
 pub fn recipe(bench: &Bench, seeds: &str, rest: &str) -> String {
@@ -71,7 +71,7 @@ fn a_limit_is_measured_beside_none() {
     assert_eq!(plan.matches("--patch-below 500").count(), 1, "{plan}");
     let (_, steps) = sweep(&line);
     assert_eq!(steps.len(), 8);
-    let json: Value = serde_json::from_slice(&bench.bytes("sweep/results.json")).unwrap();
+    let json: Value = serde_json::from_slice(&bench.bytes("sweep/results-recipe.json")).unwrap();
     let figures = |row: usize| {
         let of = |figure: usize| json["rows"][row]["figures"][figure]["by_seed"][0].as_f64();
         let figures = json["rows"][row]["figures"].as_array().unwrap().len();
@@ -120,16 +120,28 @@ fn a_list_is_done_once_and_what_changes_is_done_again() {
     ] {
         assert!(table.contains(part), "no '{part}' in {table}");
     }
-    let markdown = fs::read_to_string(bench.path("sweep/results.md")).unwrap();
+    let markdown = fs::read_to_string(bench.path("sweep/results-recipe.md")).unwrap();
     assert!(markdown.contains(table.trim()), "{markdown}");
     assert!(
-        fs::read_to_string(bench.path("sweep/results.svg"))
+        fs::read_to_string(bench.path("sweep/results-recipe.svg"))
             .unwrap()
             .starts_with("<svg")
     );
 
+    // Another recipe in the same folder finds what is done, and has results of its own.
+    let shorter = fs::read_to_string(bench.path("recipe.toml")).unwrap();
+    let shorter = shorter.replace("seeds = [1, 2]", "seeds = [1]");
+    fs::write(bench.path("one seed.toml"), shorter).unwrap();
+    let output = command("sweep").arg(bench.path("one seed.toml")).output();
+    succeeded("sweep", output.unwrap());
+    assert!(bench.path("sweep/results-one seed.svg").exists());
+    let one = fs::read_to_string(bench.path("sweep/results-one seed.md")).unwrap();
+    assert!(one.contains("(<results-one seed.svg>)"), "{one}");
+    let unchanged = fs::read_to_string(bench.path("sweep/results-recipe.md")).unwrap();
+    assert_eq!(unchanged, markdown);
+
     // The change is of figures with the same seed.
-    let json: Value = serde_json::from_slice(&bench.bytes("sweep/results.json")).unwrap();
+    let json: Value = serde_json::from_slice(&bench.bytes("sweep/results-recipe.json")).unwrap();
     let of = |row: usize, key: &str, seed: usize| {
         json["rows"][row]["figures"][0][key][seed].as_f64().unwrap()
     };
@@ -288,16 +300,16 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
 
     // A folder that is something else's.
     fs::create_dir(bench.path("sweep")).unwrap();
-    fs::write(bench.path("sweep/results.md"), "mine").unwrap();
+    fs::write(bench.path("sweep/results-recipe.md"), "mine").unwrap();
     let error = refused(&format!(
         "sweep {}",
         recipe(&bench, "[1]", &format!("{EVAL}{LIST}"))
     ));
     assert!(
-        error.contains("results.md") && error.contains("another folder"),
+        error.contains("results-recipe.md") && error.contains("another folder"),
         "{error}"
     );
-    assert_eq!(bench.bytes("sweep/results.md"), b"mine");
+    assert_eq!(bench.bytes("sweep/results-recipe.md"), b"mine");
 }
 
 /// A step that fails names its setting; what was done before it stays done.
@@ -314,7 +326,7 @@ fn a_step_that_fails_is_named() {
         error.contains("far, seed 1: train") && error.contains("learning rate"),
         "{error}"
     );
-    let table = fs::read_to_string(bench.path("sweep/results.md")).unwrap();
+    let table = fs::read_to_string(bench.path("sweep/results-recipe.md")).unwrap();
     assert!(
         table.contains("5 of 7 steps are done") && table.contains(" … |"),
         "{table}"

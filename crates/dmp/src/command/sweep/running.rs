@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::folder::Pages;
 use super::program::{Program, Stderr};
 use crate::output::write_atomic;
 use crate::run::{Interrupted, RunDir};
@@ -17,15 +18,22 @@ pub(super) struct Sweep<'a> {
     steps: Vec<Step>,
     records: Records<'a>,
     program: Program,
+    pages: Pages,
 }
 
 impl<'a> Sweep<'a> {
-    pub(super) fn new(plan: &'a Plan, elsewhere: Elsewhere<'a>, program: Program) -> Self {
+    pub(super) fn new(
+        plan: &'a Plan,
+        elsewhere: Elsewhere<'a>,
+        program: Program,
+        pages: Pages,
+    ) -> Self {
         Self {
             plan,
             steps: plan.steps(),
             records: Records::new(plan, elsewhere),
             program,
+            pages,
         }
     }
 
@@ -98,12 +106,14 @@ impl<'a> Sweep<'a> {
     /// Writes what was found so far.
     pub(super) fn write(&mut self) -> Result<Results> {
         let results = Results::of(self.plan, &self.found()?);
-        let out = &self.plan.recipe.out;
+        let picture = self.pages.picture();
         if let Some(svg) = results.to_svg()? {
-            write_atomic(&out.join("results.svg"), svg.as_bytes())?;
+            write_atomic(&picture, svg.as_bytes())?;
         }
-        write_atomic(&out.join("results.json"), results.to_json()?.as_bytes())?;
-        write_atomic(&out.join("results.md"), results.to_markdown().as_bytes())?;
+        let name = picture.file_name().unwrap_or_default().to_string_lossy();
+        let text = results.to_markdown(&name);
+        write_atomic(&self.pages.json(), results.to_json()?.as_bytes())?;
+        write_atomic(&self.pages.text(), text.as_bytes())?;
         Ok(results)
     }
 
@@ -163,7 +173,7 @@ impl<'a> Sweep<'a> {
         if !error.is::<Interrupted>() {
             return error.context(place());
         }
-        let results = self.plan.recipe.out.join("results.md");
+        let results = self.pages.text();
         let so_far = match results.exists() {
             true => format!("; {} has what is done", results.display()),
             false => String::new(),

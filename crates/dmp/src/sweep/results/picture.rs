@@ -6,7 +6,7 @@ use crate::report::{ReportError, Svg, stack};
 use crate::sweep::statistics::Mean;
 
 impl Results {
-    /// `results.svg`: a plot for each figure, of the changes against the base setting or, without one, of the figures
+    /// A plot for each figure, of the changes against the base setting or, without one, of the figures
     /// themselves. `None` while there is nothing to draw.
     ///
     /// # Errors

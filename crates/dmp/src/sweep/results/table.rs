@@ -29,12 +29,14 @@ impl Results {
         table
     }
 
-    /// `results.md`.
-    pub fn to_markdown(&self) -> String {
+    /// A page of text; `picture` is the file that [`Self::to_svg`] is written to, beside it.
+    pub fn to_markdown(&self, picture: &str) -> String {
         let mut text = format!("# Results of a sweep\n\n{}\n", self.table().to_markdown());
         text.push_str(&self.note());
         if self.drawn() {
-            text.push_str("\n![each setting's figures with their intervals](results.svg)\n");
+            text.push_str(&format!(
+                "\n![each setting's figures with their intervals](<{picture}>)\n"
+            ));
         }
         text.push_str("\nWhat was trained, each with `--seed` and `--out` beside it:\n\n");
         for row in &self.rows {

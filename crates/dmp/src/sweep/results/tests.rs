@@ -59,7 +59,7 @@ fn changes_are_paired_by_seed() {
 #[test]
 fn a_table_has_a_row_a_setting() {
     let plan = plan(RECIPE);
-    let text = Results::of(&plan, &records(&plan)).to_markdown();
+    let text = Results::of(&plan, &records(&plan)).to_markdown("two.svg");
     for part in [
         "parameters added | training | Fréchet distance |",
         "| base    |",
@@ -70,7 +70,7 @@ fn a_table_has_a_row_a_setting() {
         "50.00 ± 0.00 % |",
         "Means over seeds 1, 2",
         "against 'base'",
-        "(results.svg)",
+        "(<two.svg>)",
         "- full: `dmp train --method full`",
     ] {
         assert!(text.contains(part), "no '{part}' in:\n{text}");
@@ -87,11 +87,11 @@ fn what_is_missing_is_marked() {
     records[2] = None;
     records[7] = None;
     let results = Results::of(&plan, &records);
-    let text = results.to_markdown();
+    let text = results.to_markdown("two.svg");
     assert!(text.contains("[1 of 2]") && text.contains(" … |"), "{text}");
     assert!(text.contains("7 of 10 steps are done"), "{text}");
     let none = Results::of(&plan, &vec![None; 10]);
-    assert!(none.to_markdown().contains(" … |") && none.to_svg().unwrap().is_none());
+    assert!(none.to_markdown("two.svg").contains(" … |") && none.to_svg().unwrap().is_none());
     let json: Value = serde_json::from_str(&results.to_json().unwrap()).unwrap();
     assert_eq!(json["rows"][2]["figures"][0]["by_seed"][1], Value::Null);
     assert_eq!(json["base"], "base");
@@ -101,7 +101,7 @@ fn what_is_missing_is_marked() {
 fn without_a_base_there_are_no_changes() {
     let plan = plan(&RECIPE.replace("[[setting]]\nname = 'base'\nbase = true\n", ""));
     let results = Results::of(&plan, &vec![None; 8]);
-    assert!(!results.to_markdown().contains("change"));
+    assert!(!results.to_markdown("two.svg").contains("change"));
     let mut records = records(&plan);
     records[0] = None;
     let svg = Results::of(&plan, &records).to_svg().unwrap().unwrap();
@@ -115,7 +115,7 @@ fn evaluations_are_told_apart() {
         "[[eval]]\nname = 'near'\n[[eval]]\nname = 'far'\ncount = 3",
     );
     let plan = plan(&two);
-    let text = Results::of(&plan, &records(&plan)).to_markdown();
+    let text = Results::of(&plan, &records(&plan)).to_markdown("two.svg");
     assert!(
         text.contains("near: Fréchet distance") && text.contains("far: accuracy"),
         "{text}"

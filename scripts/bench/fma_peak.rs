@@ -1,5 +1,5 @@
 //! What a core's vectors can do in f32: fused multiply-adds that never leave the registers, with AVX-512 where there is it and AVX2
-//! otherwise, on one thread and on two. No program multiplies matrices faster; so much for how many times another can be beaten.
+//! otherwise, on one thread and on two. No program multiplies matrices faster, which bounds how many times any can be beaten.
 //!
 //! The best of some short runs and their median: where the two differ much, another machine has the core in turn.
 //!

@@ -48,27 +48,28 @@ pub enum FrechetError {
 /// # Errors
 /// When widths or shapes differ, a value is not finite or a decomposition does not converge.
 pub fn frechet_distance(a: &Gaussian, b: &Gaussian) -> Result<f64, FrechetError> {
-    let dim = a.mean.len();
-    if b.mean.len() != dim {
-        return Err(FrechetError::Width {
-            a: dim,
-            b: b.mean.len(),
-        });
-    }
+    let means = frechet_distance_of_means(a, b)?;
     let (factor_a, factor_b) = (factor(a, "first")?, factor(b, "second")?);
     // The outer rotations of A^½ and B^½ leave singular values alone: the factors are enough.
     let product = factor_a.transpose() * &factor_b;
     let overlap = nuclear_norm(product.as_ref())?;
 
-    let means: f64 = a
-        .mean
-        .iter()
-        .zip(&b.mean)
-        .map(|(a, b)| (a - b).powi(2))
-        .sum();
     let traces = trace(a) + trace(b);
     // Rounding can leave equal Gaussians a hair below 0.
     Ok((means + traces - 2.0 * overlap).max(0.0))
+}
+
+/// The part of [`frechet_distance`] that the means make, |μ_a − μ_b|²: what is left of it when both covariances are alike.
+///
+/// # Errors
+/// When widths differ.
+pub fn frechet_distance_of_means(a: &Gaussian, b: &Gaussian) -> Result<f64, FrechetError> {
+    let (dim, other) = (a.mean.len(), b.mean.len());
+    if other != dim {
+        return Err(FrechetError::Width { a: dim, b: other });
+    }
+    let differences = a.mean.iter().zip(&b.mean).map(|(a, b)| a - b);
+    Ok(differences.map(|difference| difference.powi(2)).sum())
 }
 
 /// The sum of the singular values.
@@ -159,6 +160,7 @@ mod tests {
         let b = gaussian(&[4.0, 6.0], &[1.0, 0.0, 0.0, 0.0]);
         // 25 + (2 − 1)² + (3 − 0)²
         assert!((frechet_distance(&a, &b).unwrap() - 35.0).abs() < 1e-12);
+        assert_eq!(frechet_distance_of_means(&a, &b), Ok(25.0));
     }
 
     #[test]

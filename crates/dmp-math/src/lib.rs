@@ -44,7 +44,7 @@ pub mod weight;
 
 pub use diffusion::{DdimStep, Diffusion};
 pub use features::{Features, FeaturesError};
-pub use frechet::{FrechetError, frechet_distance};
+pub use frechet::{FrechetError, frechet_distance, frechet_distance_of_means};
 pub use inception_score::inception_score;
 pub use kernel_distance::{Estimate, KernelSettings, kernel_distance};
 pub use manifold::{Manifold, manifold};

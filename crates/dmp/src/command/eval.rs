@@ -125,6 +125,7 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
             "model": args.model,
             "patch": args.patch.as_ref().map(|path| path.display().to_string()),
             "frechet": score.frechet,
+            "frechet_of_means": score.frechet_of_means,
             "accuracy": score.accuracy,
             "count": score.count,
             "sampling": args.sampling,

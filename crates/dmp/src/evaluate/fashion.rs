@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor, TensorData};
-use dmp_math::frechet::frechet_distance;
+use dmp_math::frechet::{frechet_distance, frechet_distance_of_means};
 use dmp_math::moments::{Gaussian, Moments};
 use dmp_math::resample::{Filter, resize_bytes};
 use dmp_model::denoiser::ImageLayout;
@@ -24,6 +24,9 @@ pub const METRIC: &str = "Fréchet distance (Fashion-MNIST CNN)";
 pub struct Score {
     /// [`METRIC`] to the reference statistics; lower is better.
     pub frechet: f64,
+    /// The part of it that the means make; absent from what was measured before this was written.
+    #[serde(default)]
+    pub frechet_of_means: Option<f64>,
     /// Share of images whose class the network recognises, from 0 to 1.
     pub accuracy: f64,
     /// Images scored.
@@ -117,6 +120,7 @@ impl Scorer {
         let features = self.moments.finish()?;
         Ok(Score {
             frechet: frechet_distance(&features, reference)?,
+            frechet_of_means: Some(frechet_distance_of_means(&features, reference)?),
             accuracy: self.recognised as f64 / features.count.max(1) as f64,
             count: features.count,
         })

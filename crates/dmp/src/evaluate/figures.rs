@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use dmp_math::features::Features as Rows;
-use dmp_math::frechet::frechet_distance;
+use dmp_math::frechet::{frechet_distance, frechet_distance_of_means};
 use dmp_math::kernel_distance::{KernelSettings, kernel_distance};
 use dmp_math::manifold::manifold;
 use dmp_math::moments::{Gaussian, Moments};
@@ -98,6 +98,9 @@ pub struct Figures {
     /// Fréchet distance of the pooled features (FID).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fid: Option<f64>,
+    /// The part of it that the means make; the covariances make the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fid_of_means: Option<f64>,
     /// Its 95 % interval at this number of images: the spread over resamples of the samples' images, about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fid_interval: Option<[f64; 2]>,
@@ -167,9 +170,10 @@ fn compute(
 ) -> Result<()> {
     match metric {
         Metric::Fid => {
-            let target = pooled(reference)?;
-            let distance = frechet_distance(&pooled(samples)?, &target)?;
+            let (drawn, target) = (pooled(samples)?, pooled(reference)?);
+            let distance = frechet_distance(&drawn, &target)?;
             figures.fid = Some(distance);
+            figures.fid_of_means = Some(frechet_distance_of_means(&drawn, &target)?);
             if request.bootstrap > 0 {
                 let (rows, dim) = rows(samples)?;
                 figures.fid_interval = Some(interval(rows, dim, &target, distance, request)?);

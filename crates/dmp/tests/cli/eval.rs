@@ -48,6 +48,10 @@ fn features_of_another_program_are_compared() {
         (moved["fid"].as_f64().unwrap() - 4.0).abs() < 1e-4,
         "{moved}"
     );
+    assert!(
+        (moved["fid_of_means"].as_f64().unwrap() - 4.0).abs() < 1e-4,
+        "{moved}"
+    );
     assert!(moved["kid"].as_f64().unwrap() > 0.1, "{moved}");
     let [low, high] = [0, 1].map(|end| moved["fid_interval"][end].as_f64().unwrap());
     let fid = moved["fid"].as_f64().unwrap();

@@ -208,6 +208,7 @@ fn print_lines(figures: &Figures) -> Result<()> {
             "FID, 95 % of resamples: {low:.4} to {high:.4}"
         ))?;
     }
+    line("FID, of the means alone", figures.fid_of_means, None)?;
     line("sFID", figures.sfid, None)?;
     line(
         "Inception score",

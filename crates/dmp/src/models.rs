@@ -3,6 +3,7 @@
 mod addition;
 mod backbone;
 mod diffusers;
+mod identity;
 
 use std::path::{Path, PathBuf};
 
@@ -17,10 +18,12 @@ use dmp_model::patched::Patched;
 use dmp_model::vae::Vae;
 
 pub use addition::{
-    Addition, PEFT_CONFIG, PEFT_TENSORS, addition_path, is_addition, open_addition, peft_folder,
+    Addition, PEFT_CONFIG, PEFT_TENSORS, addition_path, addition_sha256, is_addition,
+    open_addition, peft_folder,
 };
 pub use backbone::open_backbone;
 pub use diffusers::{VaeFile, open_vae};
+pub use identity::Identity;
 
 use backbone::local;
 
@@ -84,6 +87,7 @@ pub struct Model {
     pub schedule: BetaSchedule,
     /// What makes images of the latents it draws.
     vae: Option<Box<Vae>>,
+    identity: Identity,
 }
 
 /// A backbone, alone, with a patch, or with one that was baked for some timesteps.
@@ -131,6 +135,11 @@ impl Model {
             backbone.model = file.lora.merge(&backbone.model).with_context(shown)?;
         }
         dtype.pack_weights(&mut backbone.model, device)?;
+        let identity = Identity {
+            backbone_sha256: backbone.fingerprint,
+            patch_sha256: Some(addition_sha256(path)?),
+            vae_sha256: None,
+        };
         let model = backbone.model;
         let classes = model.config().num_classes;
         let network = match addition {
@@ -140,7 +149,10 @@ impl Model {
                 Network::Baked(Box::new(Baked::new(model, file.steps).with_context(shown)?))
             }
         };
-        Ok(Self::of(network, classes, schedule))
+        Ok(Self {
+            identity,
+            ..Self::of(network, classes, schedule)
+        })
     }
 
     fn of(network: Network, num_classes: usize, schedule: BetaSchedule) -> Self {
@@ -149,6 +161,7 @@ impl Model {
             num_classes,
             schedule,
             vae: None,
+            identity: Identity::default(),
         }
     }
 
@@ -207,7 +220,7 @@ impl Model {
             None if beside.is_dir() => &beside,
             None => return Ok(self),
         };
-        let VaeFile { vae, .. } = open_vae(folder, device)?;
+        let VaeFile { vae, sha256 } = open_vae(folder, device)?;
         let (drawn, taken) = (self.layout().channels, vae.config().latent_channels);
         anyhow::ensure!(
             drawn == taken,
@@ -216,8 +229,17 @@ impl Model {
         );
         Ok(Self {
             vae: Some(Box::new(vae)),
+            identity: Identity {
+                vae_sha256: Some(sha256),
+                ..self.identity
+            },
             ..self
         })
+    }
+
+    /// What it is; of a model that was not opened from files, nothing.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Pixels that a value it draws covers in each direction.
@@ -290,8 +312,15 @@ impl Model {
     pub fn bare(backbone: BackboneFile, asked: Option<BetaSchedule>) -> Result<Self> {
         let schedule = schedule_of(backbone.schedule, asked)?;
         let classes = backbone.model.config().num_classes;
+        let identity = Identity {
+            backbone_sha256: backbone.fingerprint,
+            ..Identity::default()
+        };
         let network = Network::Bare(Box::new(backbone.model));
-        Ok(Self::of(network, classes, schedule))
+        Ok(Self {
+            identity,
+            ..Self::of(network, classes, schedule)
+        })
     }
 }
 

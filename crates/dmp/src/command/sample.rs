@@ -1,5 +1,7 @@
 //! `dmp sample`: images from a model, patched or not.
 
+mod folder;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,8 +13,10 @@ use crate::memory::ensure_fits;
 use crate::npz::Npz;
 use crate::output::{check_target_of, say, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
-use crate::run::progress_bar;
+use crate::run::{Interrupted, progress_bar};
 use crate::sampling::{Sampling, SamplingArgs, open_model};
+
+use folder::ImageFolder;
 
 /// Draw images from a model, with or without a patch
 #[derive(Debug, Args)]
@@ -27,7 +31,7 @@ pub struct SampleArgs {
     /// Patch or LoRA to put on it: its file or its run directory
     #[arg(long)]
     patch: Option<PathBuf>,
-    /// Folder for one PNG an image
+    /// Folder for one PNG an image; drawing that was stopped goes on where it was
     #[arg(long)]
     out: Option<PathBuf>,
     /// One PNG of all images side by side
@@ -47,21 +51,13 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         "nowhere to put the images; give --out FOLDER, --grid FILE.png or --npz FILE.npz"
     );
     let model = open_model(&args.model, args.patch.as_deref(), &args.sampling, device)?;
-    let sampling = Sampling::new(&model, &args.sampling, device)?;
+    let mut sampling = Sampling::new(&model, &args.sampling, device)?;
     let layout = model.image_layout();
     // Before hours of sampling: whether there is a place for what comes of them.
     let count = args.sampling.count;
     let shape = [count, layout.channels, layout.height, layout.width];
     if args.grid.is_some() {
         grid_style().size(shape).context("--grid")?;
-    }
-    if let Some(folder) = &args.out {
-        std::fs::create_dir_all(folder).with_context(|| {
-            format!(
-                "--out {}: is no folder and cannot be made one; give another",
-                folder.display()
-            )
-        })?;
     }
     for (flag, path, ending) in [("--grid", &args.grid, "png"), ("--npz", &args.npz, "npz")] {
         let Some(path) = path else { continue };
@@ -73,31 +69,42 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         let mend = "give a smaller --count, or --out FOLDER, which holds one image at a time";
         ensure_fits(&format!("--count {count}"), pixels, mend)?;
     }
-    let older = match &args.out {
-        Some(folder) => refuse_other_images(folder, count)?,
-        None => 0,
+    let folder = match &args.out {
+        Some(out) => Some(ImageFolder::open(out, &model, &args.sampling)?),
+        None => None,
     };
     let kept = args.grid.is_some() || args.npz.is_some();
-    let bar = progress_bar(args.sampling.count as u64, 0, "images").with_prefix("sampling");
     let mut pixels = Vec::new();
     let mut drawn = 0;
+    if let Some(folder) = &folder {
+        drawn = sampling.skip_drawn(folder.there());
+        if drawn > 0 {
+            crate::tell!("{drawn} of {count} images are there already and not drawn again");
+        }
+        for index in (0..drawn).filter(|_| kept) {
+            pixels.extend(folder.read(index)?);
+        }
+    }
+    let bar = progress_bar(count as u64, drawn as u64, "images").with_prefix("sampling");
     for batch in sampling {
-        let batch = batch.with_context(|| match &args.out {
-            Some(folder) if older > drawn => format!(
-                "{drawn} of {count} images are in {}, and the others there are of an earlier sampling",
-                folder.display()
-            ),
-            Some(folder) => format!("{drawn} of {count} images are in {}", folder.display()),
-            None => format!("{drawn} of {count} images were drawn and none kept"),
+        let batch = batch.map_err(|error| {
+            let go_on = match error.is::<Interrupted>() {
+                true => "; the same command goes on from there",
+                false => "",
+            };
+            error.context(match &args.out {
+                Some(folder) => format!(
+                    "{drawn} of {count} images are in {}{go_on}",
+                    folder.display()
+                ),
+                None => format!("{drawn} of {count} images were drawn and none kept"),
+            })
         })?;
-        if let Some(folder) = &args.out {
+        if let Some(folder) = &folder {
             for (i, image) in batch.pixels.chunks(layout.len()).enumerate() {
                 let png = Tiles::new(image, [1, layout.channels, layout.height, layout.width])?
                     .to_png(&plain())?;
-                write_atomic(
-                    &folder.join(format!("{:06}.png", drawn + i)),
-                    png.as_bytes(),
-                )?;
+                write_atomic(&folder.path(drawn + i), png.as_bytes())?;
             }
         }
         drawn += batch.labels.len();
@@ -120,30 +127,6 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         say(path.display())?;
     }
     Ok(())
-}
-
-/// Images of a longer sampling would mix with the new ones. Gives how many there are of one that is not longer, which the new
-/// ones replace one by one.
-fn refuse_other_images(folder: &Path, count: usize) -> Result<usize> {
-    let mut there = 0;
-    let shown = folder.display();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("--out {shown}"))? {
-        let path = entry.with_context(|| format!("--out {shown}"))?.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let number: Option<usize> = stem.and_then(|stem| stem.parse().ok());
-        let Some(number) =
-            number.filter(|_| path.extension().is_some_and(|ending| ending == "png"))
-        else {
-            continue;
-        };
-        anyhow::ensure!(
-            number < count,
-            "--out {shown}: {} there is of a sampling of more than {count} images; remove it, or give another folder",
-            path.file_name().unwrap_or_default().display()
-        );
-        there += 1;
-    }
-    Ok(there)
 }
 
 /// All images side by side.

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use dmp_model::checkpoint::{
-    AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, load_baked, load_lora,
-    load_patch,
+    AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, hex, load_baked,
+    load_lora, load_patch,
 };
+use sha2::{Digest, Sha256};
 
 use super::backbone::local;
+use crate::digest;
 
 /// What a file given with `--patch` holds.
 #[derive(Debug, Clone)]
@@ -64,6 +66,18 @@ pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
         // What is neither is refused as a patch.
         _ => Addition::Patch(Box::new(load_patch(file, device).with_context(shown)?)),
     })
+}
+
+/// SHA-256 of the file that [`open_addition`] opens.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn addition_sha256(path: &Path) -> Result<String> {
+    let path = addition_path(&local("patch", path)?);
+    let mut hasher = Sha256::new();
+    digest::add_file(&mut hasher, &path)
+        .with_context(|| format!("patch {}: cannot be read", path.display()))?;
+    Ok(hex(&hasher.finalize()))
 }
 
 /// Whether a file says that it is a patch or a LoRA, or holds one as a run directory. What cannot be read says nothing.

@@ -10,6 +10,7 @@ mod stats;
 mod workers;
 
 pub use batch::{DrawPlan, HostBatch, Prefetch, TargetPlan};
+pub use difference::first_difference;
 pub use directory::{RunDir, RunDirError, RunLock};
 pub use interrupt::{DryRun, Interrupt, Interrupted};
 pub use looping::{RunPlan, Trainee, run};

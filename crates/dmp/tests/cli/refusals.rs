@@ -167,8 +167,22 @@ fn of_a_place_that_is_taken() {
         format!("sample --model {model} --count {count} --sampling-steps 2 --out {folder} {rest}")
     };
     ok(&draw(2, ""));
-    ok(&draw(2, "--seed 1"));
+    says(
+        &draw(2, "--seed 1"),
+        &["seed = 0", "seed = 1", "another folder"],
+    );
     says(&draw(1, ""), &["000001.png", "another folder"]);
+    says(
+        &draw(2, "--seed 9223372036854775808"),
+        &["--seed", "largest"],
+    );
+    fs::create_dir(bench.path("others")).unwrap();
+    fs::write(bench.path("others/000000.png"), "mine").unwrap();
+    says(
+        &draw(2, "").replace(&folder, &bench.str("others")),
+        &["others", "sampling.toml", "another folder"],
+    );
+    assert_eq!(bench.bytes("others/000000.png"), b"mine");
     says(&draw(2, "--eta 0.5"), &["--eta", "ddim"]);
     says(
         &draw(2, &format!("--grid {}/no/x.png", bench.str("nowhere"))),

@@ -127,7 +127,14 @@ fn measure(step: u64, file: &Path, count: usize) -> Result<Point> {
         anyhow::bail!("the line is no eval command");
     };
     let device = Device::flex();
-    let model = Model::open(&file.display().to_string(), None, None, Dtype::F32, &device)?;
+    let model = Model::open(
+        &file.display().to_string(),
+        None,
+        None,
+        None,
+        Dtype::F32,
+        &device,
+    )?;
     let found = score(
         &model,
         args.sampling(),

@@ -2,6 +2,8 @@
 
 #[path = "forms/limit.rs"]
 mod limit;
+#[path = "forms/strength.rs"]
+mod strength;
 mod tiny;
 
 use burn::module::Module;

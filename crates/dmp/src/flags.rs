@@ -108,6 +108,14 @@ pub fn side(text: &str) -> Result<usize, String> {
     within(text, 1 << 14)
 }
 
+/// How strongly a patch acts: a number that is finite in 32 bits.
+pub fn strength(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.abs() <= LARGEST => Ok(value),
+        _ => Err("give a number, 1 for the patch as it was trained".to_owned()),
+    }
+}
+
 /// A timestep that others are below: from 1 to all there are.
 pub fn timestep(text: &str) -> Result<usize, String> {
     within(text, crate::DIFFUSION_STEPS)

@@ -1,6 +1,7 @@
 //! Opening what a user names: a backbone, a patch or a LoRA, the two together.
 
 mod addition;
+mod agreement;
 mod backbone;
 mod diffusers;
 mod identity;
@@ -21,6 +22,7 @@ pub use addition::{
     Addition, PEFT_CONFIG, PEFT_TENSORS, addition_path, addition_sha256, is_addition,
     open_addition, peft_folder,
 };
+pub use agreement::{check_data, schedule_of};
 pub use backbone::open_backbone;
 pub use diffusers::{VaeFile, open_vae};
 pub use identity::Identity;
@@ -28,51 +30,8 @@ pub use identity::Identity;
 use backbone::local;
 
 use crate::compute::Dtype;
-use crate::data::Dataset;
 use crate::flags;
 use crate::memory::least_of_an_image;
-
-/// The noise schedule of a model: what its file says, else what the user says with `--schedule`, else linear as for
-/// the public checkpoints. A user who contradicts the file is refused.
-pub fn schedule_of(
-    said: Option<BetaSchedule>,
-    asked: Option<BetaSchedule>,
-) -> Result<BetaSchedule> {
-    if let (Some(said), Some(asked)) = (said, asked)
-        && said != asked
-    {
-        bail!("--schedule {asked}: the model was trained with {said}; leave the flag out");
-    }
-    Ok(said.or(asked).unwrap_or_default())
-}
-
-/// Refuses data that a model of `layout` and `known` classes was not made for; `name` is what the user calls the data.
-pub fn check_data(data: &Dataset, name: &str, layout: ImageLayout, known: usize) -> Result<()> {
-    let shape = data.shape();
-    anyhow::ensure!(
-        (layout.channels, layout.height, layout.width)
-            == (shape.channels, shape.height, shape.width),
-        "the model takes {}x{}x{} images, data '{name}' has {}x{}x{}; give the data the model was trained on",
-        layout.channels,
-        layout.height,
-        layout.width,
-        shape.channels,
-        shape.height,
-        shape.width
-    );
-    let classes = data.num_classes();
-    if known > 1 && classes == 1 {
-        crate::tell!(
-            "note: data '{name}' has no classes, the model {known}; every image is taken for one of class 0 (a sub-folder \
-             a class tells them apart)"
-        );
-    }
-    anyhow::ensure!(
-        known == 1 || classes <= known,
-        "data '{name}' has {classes} classes, the model {known}; give the data the model was trained on"
-    );
-    Ok(())
-}
 
 /// Side of the tiles that larger images are decoded in.
 const TILE: usize = 512;
@@ -99,20 +58,26 @@ enum Network {
 }
 
 impl Model {
-    /// Opens the backbone `name` and puts the patch in `patch` on it, if one is given.
+    /// Opens the backbone `name` and puts the patch in `patch` on it, if one is given, `scale` times as strong as it is, if that is
+    /// given too.
     pub fn open(
         name: &str,
         patch: Option<&Path>,
+        scale: Option<f64>,
         asked: Option<BetaSchedule>,
         dtype: Dtype,
         device: &Device,
     ) -> Result<Self> {
         let mut backbone = open_backbone(name, device)?;
         let Some(path) = patch else {
+            anyhow::ensure!(
+                scale.is_none(),
+                "--patch-scale: there is no patch or LoRA whose strength it could be; leave the flag out"
+            );
             dtype.pack_weights(&mut backbone.model, device)?;
             return Self::bare(backbone, asked);
         };
-        Self::with(backbone, path, asked, dtype, device)
+        Self::with(backbone, path, scale, asked, dtype, device)
     }
 
     /// A backbone with the patch in a file, which must have been made for it. A LoRA is merged into the weights before
@@ -120,12 +85,16 @@ impl Model {
     fn with(
         mut backbone: BackboneFile,
         path: &Path,
+        scale: Option<f64>,
         asked: Option<BetaSchedule>,
         dtype: Dtype,
         device: &Device,
     ) -> Result<Self> {
         let shown = || format!("patch {}", path.display());
-        let addition = open_addition(path, device)?;
+        let mut addition = open_addition(path, device)?;
+        if let Some(scale) = scale {
+            addition = addition.scaled(scale).with_context(shown)?;
+        }
         let metadata = addition.metadata();
         metadata
             .check_backbone(&backbone.fingerprint)

@@ -30,7 +30,8 @@ pub fn open_model(
     args: &SamplingArgs,
     device: &Device,
 ) -> Result<Model> {
-    let model = Model::open(name, patch, args.schedule, args.dtype, device)?
+    let scale = args.patch_scale;
+    let model = Model::open(name, patch, scale, args.schedule, args.dtype, device)?
         .with_vae(args.vae.as_deref(), name, device)?
         .resized(args.size)
         .context("--size")?

@@ -31,6 +31,19 @@ struct LoraBlock {
     fc2: Option<Factors>,
 }
 
+impl LoraBlock {
+    /// The factors there are.
+    fn adapted(&mut self) -> impl Iterator<Item = &mut Factors> {
+        let Self {
+            qkv,
+            proj,
+            fc1,
+            fc2,
+        } = self;
+        [qkv, proj, fc1, fc2].into_iter().flatten()
+    }
+}
+
 /// The two factors of one change.
 #[derive(Module, Debug)]
 pub struct Factors {
@@ -66,13 +79,7 @@ impl Lora {
         let mut lora = Self::zeroed(config, device);
         let mut init = Initializer::new(seed, 2, device);
         for block in &mut lora.blocks {
-            let adapted = [
-                &mut block.qkv,
-                &mut block.proj,
-                &mut block.fc1,
-                &mut block.fc2,
-            ];
-            for Factors { lora_a, .. } in adapted.into_iter().flatten() {
+            for Factors { lora_a, .. } in block.adapted() {
                 let [rank, inputs] = lora_a.dims();
                 *lora_a = init.uniform([rank, inputs], 1.0 / (inputs as f32).sqrt());
             }
@@ -83,6 +90,16 @@ impl Lora {
     /// Sizes and choices of this LoRA.
     pub fn config(&self) -> &LoraConfig {
         &self.config
+    }
+
+    /// The same with changes `scale` times as large.
+    pub fn scaled(mut self, scale: f64) -> Self {
+        for block in &mut self.blocks {
+            for Factors { lora_b, .. } in block.adapted() {
+                *lora_b = lora_b.clone().map(|b| b.mul_scalar(scale));
+            }
+        }
+        self
     }
 
     /// The factors of a map in a block, if it is adapted.

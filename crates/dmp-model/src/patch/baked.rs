@@ -2,8 +2,8 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::Patch;
 use super::contribution::{Contribution, without_first};
+use super::{Patch, PatchConfigError};
 use crate::denoiser::{BlockHook, Conditioning};
 
 /// What the prompts come to at each of some timesteps.
@@ -42,6 +42,20 @@ impl BakedSteps {
             extra: config.prepended(),
             grid: config.grid.unwrap_or(grid),
         }
+    }
+
+    /// The same with what is added `scale` times as large.
+    ///
+    /// # Errors
+    /// As of the patch ([`Patch::scaled`]).
+    pub fn scaled(mut self, scale: f64) -> Result<Self, PatchConfigError> {
+        if self.extra > 0 {
+            return Err(PatchConfigError::ScaledTokens);
+        }
+        for block in &mut self.blocks {
+            *block = block.clone().mul_scalar(scale);
+        }
+        Ok(self)
     }
 }
 

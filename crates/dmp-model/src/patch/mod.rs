@@ -97,6 +97,19 @@ impl Patch {
         Ok(self)
     }
 
+    /// The same with what it adds to tokens `scale` times as large, as a LoRA's strength is set.
+    ///
+    /// # Errors
+    /// With extra tokens, which change what a block attends to even where they are zeros.
+    pub fn scaled(mut self, scale: f64) -> Result<Self, PatchConfigError> {
+        if self.config.prepended() > 0 {
+            return Err(PatchConfigError::ScaledTokens);
+        }
+        let scaled = |prompts: BlockPrompts| prompts.scaled(scale);
+        self.prompts = self.prompts.into_iter().map(scaled).collect();
+        Ok(self)
+    }
+
     /// The prompts of each patched block.
     pub fn prompts(&self) -> &[BlockPrompts] {
         &self.prompts

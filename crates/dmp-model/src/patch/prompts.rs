@@ -69,6 +69,18 @@ impl BlockPrompts {
         }
     }
 
+    /// The same, `scale` times as large.
+    pub(super) fn scaled(self, scale: f64) -> Self {
+        let times = |factor: Param<Tensor<2>>| factor.map(|factor| factor.mul_scalar(scale));
+        match self {
+            Self::Whole(prompts) => Self::Whole(times(prompts)),
+            Self::LowRank(Factors { left, right }) => Self::LowRank(Factors {
+                left,
+                right: times(right),
+            }),
+        }
+    }
+
     /// Its parameters: the rates of prompts are theirs.
     pub fn ids(&self) -> Vec<ParamId> {
         match self {

@@ -84,9 +84,16 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
     }
     .context("the demo's patch has a gate")?;
     let parameters = backbone.model.config().num_params();
-    let model = Model::open("demo", None, None, sampling.dtype, device)?;
+    let model = Model::open("demo", None, None, None, sampling.dtype, device)?;
     let base = measure("base", &model, &sampling, device)?;
-    let model = Model::open("demo", Some(&patch_path), None, sampling.dtype, device)?;
+    let model = Model::open(
+        "demo",
+        Some(&patch_path),
+        None,
+        None,
+        sampling.dtype,
+        device,
+    )?;
     let better = measure("patched", &model, &sampling, device)?;
     let sample_seconds = sample_start.elapsed().as_secs_f64();
 

@@ -34,6 +34,9 @@ pub struct LossArgs {
     /// Use the patch at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]
     #[arg(long, value_parser = flags::timestep)]
     patch_below: Option<usize>,
+    /// How strongly the patch or LoRA acts: 0 is the bare backbone, 1 as it was trained
+    #[arg(long, value_parser = flags::strength, allow_negative_numbers = true, requires = "patch")]
+    patch_scale: Option<f64>,
     /// Images to put noise on: 'demo' (which its model was trained on), a folder of images (a sub-folder a class), .tar,
     /// .parquet or .npz files of images, or latents
     #[arg(long, default_value = "demo")]
@@ -64,7 +67,10 @@ pub struct LossArgs {
 
 /// Runs the command.
 pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
-    let open = |patch, schedule| Model::open(&args.model, patch, schedule, args.dtype, device);
+    let open = |patch: Option<_>, schedule| {
+        let scale = patch.and(args.patch_scale);
+        Model::open(&args.model, patch, scale, schedule, args.dtype, device)
+    };
     let limited = |model: Model| {
         model
             .patched_below(args.patch_below)
@@ -110,6 +116,7 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
             "model": args.model,
             "patch": args.patch.as_ref().map(|path| path.display().to_string()),
             "patch_below": args.patch_below,
+            "patch_scale": args.patch_scale,
             "data": args.data,
             "count": args.count,
             "seed": args.seed,

@@ -9,6 +9,7 @@ use dmp_model::checkpoint::{
     AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, hex, load_baked,
     load_lora, load_patch,
 };
+use dmp_model::patch::PatchConfigError;
 use sha2::{Digest, Sha256};
 
 use super::backbone::local;
@@ -26,6 +27,27 @@ pub enum Addition {
 }
 
 impl Addition {
+    /// The same, acting `scale` times as strongly.
+    ///
+    /// # Errors
+    /// Of a patch with extra tokens.
+    pub fn scaled(self, scale: f64) -> Result<Self, PatchConfigError> {
+        Ok(match self {
+            Self::Patch(mut file) => {
+                file.patch = file.patch.scaled(scale)?;
+                Self::Patch(file)
+            }
+            Self::Lora(mut file) => {
+                file.lora = file.lora.scaled(scale);
+                Self::Lora(file)
+            }
+            Self::Baked(mut file) => {
+                file.steps = file.steps.scaled(scale)?;
+                Self::Baked(file)
+            }
+        })
+    }
+
     /// What the file says of itself.
     pub fn metadata(&self) -> &PatchMetadata {
         match self {

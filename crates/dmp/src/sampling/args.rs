@@ -64,6 +64,10 @@ pub struct SamplingArgs {
     #[arg(long, value_parser = flags::timestep)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch_below: Option<usize>,
+    /// How strongly the patch or LoRA acts: 0 is the bare backbone, 1 as it was trained
+    #[arg(long, value_parser = flags::strength, allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch_scale: Option<f64>,
     /// Autoencoder that makes images of latents: a folder that diffusers wrote [default: 'vae' in the folder of --model]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +99,7 @@ impl Default for SamplingArgs {
             class: None,
             size: None,
             patch_below: None,
+            patch_scale: None,
             vae: None,
             batch: 64,
             dtype: Dtype::F32,
@@ -124,6 +129,7 @@ impl SamplingArgs {
             ("--class", self.class != default.class),
             ("--size", self.size.is_some()),
             ("--patch-below", self.patch_below.is_some()),
+            ("--patch-scale", self.patch_scale.is_some()),
             ("--vae", self.vae.is_some()),
             ("--batch", self.batch != default.batch),
             ("--dtype", self.dtype != default.dtype),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Bench, ok, refused};
+use crate::harness::{Bench, dmp, ok, refused};
 
 #[test]
 fn every_form_is_trained_inspected_and_sampled() {
@@ -144,6 +144,46 @@ fn a_patch_acts_below_its_limit() {
         ));
         assert!(error.contains("--patch-below"), "{error}");
     }
+}
+
+/// As a LoRA's strength is set, and of a LoRA too.
+#[test]
+fn a_patch_acts_as_strongly_as_it_is_asked_to() {
+    let bench = Bench::new();
+    let (model, npz) = (bench.str("base"), bench.str("x.npz"));
+    let line = format!("sample --model {model} --count 2 --sampling-steps 4 --npz {npz}");
+    let drawn = |flags: &str| {
+        ok(&format!("{line} {flags}"));
+        bench.bytes("x.npz")
+    };
+    let form = "--position mix --prompts 2 --prompt-rate 1 --gate-input timestep";
+    bench.train("patch", &format!("--steps 3 {form}"));
+    bench.train("lora", "--method lora --steps 3 --learning-rate 1e-1");
+    ok(&format!(
+        "bake {} --model {model} --sampling-steps 4 --out {}",
+        bench.str("patch"),
+        bench.str("baked.safetensors")
+    ));
+    let bare = drawn("");
+    for kind in ["patch", "lora", "baked.safetensors"] {
+        let patch = format!("--patch {}", bench.str(kind));
+        let at = |scale: &str| drawn(&format!("{patch} --patch-scale {scale}"));
+        let (whole, half) = (drawn(&patch), at("0.5"));
+        assert_eq!(at("0"), bare, "{kind}");
+        assert_eq!(at("1"), whole, "{kind}");
+        assert!(
+            half != bare && half != whole && at("-0.5") != half,
+            "{kind}"
+        );
+    }
+    let error = refused(&format!("{line} --patch-scale 0.5"));
+    assert!(error.contains("--patch-scale"), "{error}");
+    bench.train("tokens", "--steps 1 --position prepend --prompts 2");
+    let tokens = bench.str("tokens");
+    let error = refused(&format!("{line} --patch {tokens} --patch-scale 0.5"));
+    assert!(error.contains("--position add or mix"), "{error}");
+    let output = dmp(&format!("{line} --patch {tokens} --patch-scale nan"));
+    assert_eq!(output.status.code(), Some(2));
 }
 
 /// Without its gate a patch draws the images that it draws with it, at the steps it was baked for and at no others.

@@ -91,6 +91,11 @@ pub enum PatchConfigError {
         "a limit (--patch-below) is for prompts that are added alone (--position add or mix): extra tokens are there at all timesteps or at none; leave it out"
     )]
     LimitedTokens,
+    /// Extra tokens with a strength.
+    #[error(
+        "a strength (--patch-scale) is for prompts that are added alone (--position add or mix): extra tokens act even as zeros; leave it out"
+    )]
+    ScaledTokens,
     /// A temperature that makes no softmax.
     #[error(
         "a temperature of {temperature} (--temperature) makes no mask; give a number from {least} to {most}",

@@ -112,6 +112,9 @@ pub fn side(text: &str) -> Result<usize, String> {
 pub fn strength(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.abs() <= LARGEST => Ok(value),
+        Ok(value) if value.is_finite() => Err(format!(
+            "give a number from -{LARGEST:e} to {LARGEST:e}, 1 for the patch as it was trained"
+        )),
         _ => Err("give a number, 1 for the patch as it was trained".to_owned()),
     }
 }

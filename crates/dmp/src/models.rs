@@ -68,12 +68,12 @@ impl Model {
         dtype: Dtype,
         device: &Device,
     ) -> Result<Self> {
+        anyhow::ensure!(
+            patch.is_some() || scale.is_none(),
+            "--patch-scale: there is no patch or LoRA whose strength it could be; leave the flag out"
+        );
         let mut backbone = open_backbone(name, device)?;
         let Some(path) = patch else {
-            anyhow::ensure!(
-                scale.is_none(),
-                "--patch-scale: there is no patch or LoRA whose strength it could be; leave the flag out"
-            );
             dtype.pack_weights(&mut backbone.model, device)?;
             return Self::bare(backbone, asked);
         };

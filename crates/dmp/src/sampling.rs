@@ -60,6 +60,8 @@ pub struct Sampling<'a> {
     recipe: Recipe,
     /// Images drawn or being drawn.
     begun: usize,
+    /// Images of the batches to draw next, where not all of a round are to be drawn.
+    planned: Vec<Range<usize>>,
     /// Batches drawn and not yet taken.
     ready: VecDeque<Result<SampledBatch>>,
     workers: Workers,
@@ -128,22 +130,20 @@ impl<'a> Sampling<'a> {
                 device: device.clone(),
             },
             begun: 0,
+            planned: Vec::new(),
             ready: VecDeque::new(),
             workers,
         })
     }
 
-    /// Leaves out what is among the first `there` images, by whole rounds, so that the rest is drawn as it would have been
-    /// after them. Gives the image that it begins with.
+    /// Leaves out batches that are among the first `there` images, so that the rest is drawn as it would have been after them.
+    /// Gives the image that it begins with.
     pub fn skip_drawn(&mut self, there: usize) -> usize {
-        loop {
-            let first = self.begun;
-            let round = self.next_round();
-            if round.is_empty() || self.begun > there {
-                self.begun = first;
-                return first;
-            }
+        while self.planned.is_empty() && self.begun < self.recipe.args.count {
+            self.planned = self.next_round();
+            self.planned.retain(|images| images.end > there);
         }
+        (self.planned.first()).map_or(self.begun, |images| images.start)
     }
 
     /// Images of a batch for every worker; small requests are shared out.
@@ -162,7 +162,10 @@ impl<'a> Sampling<'a> {
 
     /// Draws a batch on every worker.
     fn draw_round(&mut self) {
-        let round = self.next_round();
+        let round = match std::mem::take(&mut self.planned) {
+            none if none.is_empty() => self.next_round(),
+            planned => planned,
+        };
         let work = round
             .into_iter()
             .map(|images| (self.model.clone(), images))
@@ -231,7 +234,7 @@ fn to_pixels(images: Tensor<4>) -> Result<Vec<u8>> {
     let values = dmp_model::host::values(images);
     anyhow::ensure!(
         values.iter().all(|x| x.is_finite()),
-        "the model's samples hold values that are no finite numbers; use less --guidance, or another model or patch"
+        "the model's samples hold values that are no finite numbers; use less --guidance or less --patch-scale, or another model or patch"
     );
     Ok(values
         .iter()

@@ -134,6 +134,9 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         say(format_args!("{object:#}"))?;
     } else {
         say(format_args!("{METRIC}: {:.4}", score.frechet))?;
+        if let Some(means) = score.frechet_of_means {
+            say(format_args!("of the means alone: {means:.4}"))?;
+        }
         say(format_args!(
             "classifier accuracy: {:.2} %",
             100.0 * score.accuracy

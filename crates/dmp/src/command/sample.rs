@@ -76,10 +76,16 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     let kept = args.grid.is_some() || args.npz.is_some();
     let mut pixels = Vec::new();
     let mut drawn = 0;
+    let mut there = 0;
     if let Some(folder) = &folder {
-        drawn = sampling.skip_drawn(folder.there());
-        if drawn > 0 {
-            crate::tell!("{drawn} of {count} images are there already and not drawn again");
+        for (flag, path) in [("--grid", &args.grid), ("--npz", &args.npz)] {
+            path.as_ref()
+                .map_or(Ok(()), |path| folder.refuse(flag, path))?;
+        }
+        there = folder.there();
+        drawn = sampling.skip_drawn(there);
+        if there > 0 {
+            crate::tell!("{there} of {count} images are there already and stay");
         }
         for index in (0..drawn).filter(|_| kept) {
             pixels.extend(folder.read(index)?);
@@ -88,23 +94,17 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     let bar = progress_bar(count as u64, drawn as u64, "images").with_prefix("sampling");
     for batch in sampling {
         let batch = batch.map_err(|error| {
-            let go_on = match error.is::<Interrupted>() {
-                true => "; the same command goes on from there",
-                false => "",
-            };
-            error.context(match &args.out {
-                Some(folder) => format!(
-                    "{drawn} of {count} images are in {}{go_on}",
-                    folder.display()
-                ),
-                None => format!("{drawn} of {count} images were drawn and none kept"),
-            })
+            let stopped = error.is::<Interrupted>();
+            error.context(so_far(args, drawn.max(there), stopped))
         })?;
         if let Some(folder) = &folder {
             for (i, image) in batch.pixels.chunks(layout.len()).enumerate() {
-                let png = Tiles::new(image, [1, layout.channels, layout.height, layout.width])?
-                    .to_png(&plain())?;
-                write_atomic(&folder.path(drawn + i), png.as_bytes())?;
+                // Of a batch that was stopped midway, some are there.
+                if drawn + i >= there {
+                    let shape = [1, layout.channels, layout.height, layout.width];
+                    let png = Tiles::new(image, shape)?.to_png(&plain())?;
+                    write_atomic(&folder.path(drawn + i), png.as_bytes())?;
+                }
             }
         }
         drawn += batch.labels.len();
@@ -127,6 +127,23 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         say(path.display())?;
     }
     Ok(())
+}
+
+/// What has come of a sampling that ends early.
+fn so_far(args: &SampleArgs, drawn: usize, stopped: bool) -> String {
+    let count = args.sampling.count;
+    let Some(folder) = &args.out else {
+        return format!("{drawn} of {count} images were drawn and none kept");
+    };
+    let go_on = match (stopped, drawn) {
+        (false, _) => "",
+        (true, 0) => "; a smaller --batch loses less",
+        (true, _) => "; the same command goes on from there",
+    };
+    format!(
+        "{drawn} of {count} images are in {}{go_on}",
+        folder.display()
+    )
 }
 
 /// All images side by side.

@@ -72,7 +72,7 @@ pub struct SamplingArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae: Option<PathBuf>,
-    /// Images drawn at a time, on each core of a CPU
+    /// Images drawn at a time, on each core of a CPU; those in hand are lost when drawing is stopped
     #[arg(long, default_value_t = 64, value_parser = flags::batch)]
     pub batch: usize,
     /// Number type of the backbone's products

@@ -183,6 +183,23 @@ fn of_a_place_that_is_taken() {
         &["others", "sampling.toml", "another folder"],
     );
     assert_eq!(bench.bytes("others/000000.png"), b"mine");
+    fs::remove_file(bench.path("others/000000.png")).unwrap();
+    fs::write(bench.path("others/sampling.toml"), "mine = 1").unwrap();
+    says(
+        &draw(2, "").replace(&folder, &bench.str("others")),
+        &["sampling.toml", "another folder"],
+    );
+    assert_eq!(bench.bytes("others/sampling.toml"), b"mine = 1");
+    says(
+        &draw(2, &format!("--grid {folder}/000001.png")),
+        &["--grid", "give another"],
+    );
+    let image = bench.bytes("images/000001.png");
+    fs::write(bench.path("images/000001.png"), &image[..40]).unwrap();
+    says(&draw(2, ""), &["000001.png", "damaged"]);
+    let lock = fs::File::create(bench.path("images/.lock")).unwrap();
+    lock.lock().unwrap();
+    says(&draw(2, ""), &["images", "another process"]);
     says(&draw(2, "--eta 0.5"), &["--eta", "ddim"]);
     says(
         &draw(2, &format!("--grid {}/no/x.png", bench.str("nowhere"))),

@@ -105,7 +105,13 @@ fn images_are_drawn_into_a_folder() {
     names.sort();
     assert_eq!(
         names,
-        ["000000.png", "000001.png", "000002.png", "sampling.toml"]
+        [
+            ".lock",
+            "000000.png",
+            "000001.png",
+            "000002.png",
+            "sampling.toml"
+        ]
     );
     let picture = image::open(bench.path("images/000002.png")).unwrap();
     assert_eq!((picture.width(), picture.height()), (28, 28));
@@ -130,6 +136,8 @@ fn a_folder_of_images_is_gone_on_with() {
     let first = bench.path("parts/000000.png");
     let written = fs::metadata(&first).unwrap().modified().unwrap();
     fs::remove_file(bench.path("parts/000003.png")).unwrap();
+    // None of the images, whatever the number.
+    fs::write(bench.path("parts/3.png"), "mine").unwrap();
     draw(
         "parts",
         &format!("--count 9 --npz {}", bench.str("parts.npz")),

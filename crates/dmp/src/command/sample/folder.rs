@@ -3,93 +3,91 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::denoiser::ImageLayout;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::data::picture::Picture;
 use crate::models::{Identity, Model};
 use crate::output::write_atomic;
-use crate::run::first_difference;
+use crate::run::{RunDir, RunLock, first_difference};
 use crate::sampling::SamplingArgs;
 
 /// The file in the folder that says what the images were drawn with.
 const SETTINGS: &str = "sampling.toml";
 
-/// What may differ: an image depends neither on how many there are nor, but for rounding, on how many are drawn at a time, and an
-/// autoencoder is known by its contents.
-const FREE: [&str; 3] = ["sampling.count", "sampling.batch", "sampling.vae"];
+/// What it does not say: an image depends neither on how many there are nor, but for rounding, on how many are drawn at a time;
+/// an autoencoder is known by its contents, and the size by what comes of it.
+const LEFT_OUT: [&str; 4] = ["count", "batch", "vae", "size"];
 
 #[derive(Serialize)]
 struct Settings<'a> {
     schedule: BetaSchedule,
+    /// Height and width of the images.
+    size: [usize; 2],
     model: &'a Identity,
     sampling: &'a SamplingArgs,
 }
 
-/// A folder that images of one sampling go into.
+/// A folder that images of one sampling go into, held by this process.
 pub struct ImageFolder {
     root: PathBuf,
     layout: ImageLayout,
     /// Its images are there from the first on, without a gap.
     there: usize,
+    _lock: RunLock,
 }
 
 impl ImageFolder {
-    /// Makes the folder, or opens one that has images of this sampling.
+    /// Makes the folder, or opens one that has images of this sampling, every one of which is looked at.
     ///
     /// # Errors
-    /// When it cannot be made, or has images of another sampling or of a longer one.
+    /// When it cannot be made, has images of another sampling, of a longer one or damaged ones, or another process draws into it.
     pub fn open(root: &Path, model: &Model, sampling: &SamplingArgs) -> Result<Self> {
         let shown = root.display();
+        let settings = settings(model, sampling)?;
         fs::create_dir_all(root).with_context(|| {
             format!("--out {shown}: is no folder and cannot be made one; give another")
         })?;
+        let lock = RunDir::at(root).lock()?;
+        let found = found(&root.join(SETTINGS)).with_context(|| format!("--out {shown}"))?;
         let numbers = numbers(root).with_context(|| format!("--out {shown}"))?;
         if let Some(last) = numbers.last().filter(|&&last| last >= sampling.count) {
-            anyhow::bail!(
-                "--out {shown}: {last:06}.png there is of a sampling of more than {} images; remove it, or give another folder",
+            bail!(
+                "--out {shown}: {} there is of a sampling of more than {} images; remove it, or give another folder",
+                name(*last),
                 sampling.count
             );
         }
         ensure!(
-            i64::try_from(sampling.seed).is_ok(),
-            "--seed {} is above {}, the largest that a folder of images keeps; give a smaller one",
-            sampling.seed,
-            i64::MAX
+            found.is_some() || numbers.is_empty(),
+            "--out {shown}: has images, and no {SETTINGS} that says what they were drawn with; remove them, or give another folder"
         );
-        let settings = toml::to_string(&Settings {
-            schedule: model.schedule,
-            model: model.identity(),
-            sampling,
-        })
-        .with_context(|| format!("--out {shown}: {SETTINGS}"))?;
-        let path = root.join(SETTINGS);
-        if !numbers.is_empty() {
-            let found = fs::read_to_string(&path).ok();
-            let found = found.filter(|text| text.parse::<toml::Table>().is_ok());
-            let found = found.with_context(|| {
-                format!(
-                    "--out {shown}: has images, and no {SETTINGS} that says what they were drawn with; remove them, or give \
-                     another folder"
-                )
-            })?;
-            if let Some(difference) = first_difference(&found, &settings, &FREE) {
-                anyhow::bail!(
-                    "--out {shown}: its images were drawn with other settings ({difference}); give another folder, or remove it"
-                );
-            }
+        if let Some(found) = found.as_ref().filter(|_| !numbers.is_empty())
+            && let Some(difference) = first_difference(found, &settings, &[])
+        {
+            bail!(
+                "--out {shown}: its images were drawn with other settings ({difference}); give another folder, or remove it"
+            );
         }
-        write_atomic(&path, settings.as_bytes())?;
-        let there = (0..).take_while(|number| numbers.contains(number)).count();
-        Ok(Self {
+        let folder = Self {
             root: root.to_owned(),
             layout: model.image_layout(),
-            there,
-        })
+            there: (0..).take_while(|number| numbers.contains(number)).count(),
+            _lock: lock,
+        };
+        (0..folder.there)
+            .into_par_iter()
+            .try_for_each(|index| folder.read(index).map(drop))?;
+        if found.as_ref() != Some(&settings) {
+            write_atomic(&root.join(SETTINGS), settings.as_bytes())?;
+        }
+        Ok(folder)
     }
 
     /// Images that need not be drawn: those before the first that is missing.
@@ -99,17 +97,20 @@ impl ImageFolder {
 
     /// The file of an image.
     pub fn path(&self, index: usize) -> PathBuf {
-        self.root.join(format!("{index:06}.png"))
+        self.root.join(name(index))
     }
 
     /// Pixels `[C, H, W]` of an image that is there.
     ///
     /// # Errors
-    /// When it is not an image of this model any more.
+    /// When it cannot be read, or is not an image of this model any more.
     pub fn read(&self, index: usize) -> Result<Vec<u8>> {
         let (path, layout) = (self.path(index), self.layout);
+        let bytes = fs::read(&path).with_context(|| {
+            format!("{}: cannot be read; check its permissions", path.display())
+        })?;
         let damaged = || format!("{}: is damaged; remove it", path.display());
-        let picture = Picture::read(&path).with_context(damaged)?;
+        let picture = Picture::decode(&bytes).with_context(damaged)?;
         let found = (picture.channels, picture.size);
         ensure!(
             found == (layout.channels, [layout.height, layout.width]),
@@ -117,16 +118,76 @@ impl ImageFolder {
         );
         Ok(picture.planes)
     }
+
+    /// Refuses a file in the folder that has an image's name, as another's place.
+    pub fn refuse(&self, flag: &str, path: &Path) -> Result<()> {
+        let parent = path.parent().filter(|parent| *parent != Path::new(""));
+        let parent = parent.unwrap_or(Path::new(".")).canonicalize();
+        ensure!(
+            number(path).is_none()
+                || !matches!((parent, self.root.canonicalize()), (Ok(a), Ok(b)) if a == b),
+            "{flag} {}: that is the name of an image in --out; give another",
+            path.display()
+        );
+        Ok(())
+    }
+}
+
+/// What is kept in [`SETTINGS`].
+fn settings(model: &Model, sampling: &SamplingArgs) -> Result<String> {
+    ensure!(
+        i64::try_from(sampling.seed).is_ok(),
+        "--seed {} is above {}, the largest that a folder of images keeps; give a smaller one",
+        sampling.seed,
+        i64::MAX
+    );
+    let ImageLayout { height, width, .. } = model.image_layout();
+    let mut settings = toml::Table::try_from(Settings {
+        schedule: model.schedule,
+        size: [height, width],
+        model: model.identity(),
+        sampling,
+    })?;
+    if let Some(toml::Value::Table(sampling)) = settings.get_mut("sampling") {
+        sampling.retain(|key, _| !LEFT_OUT.contains(&key));
+    }
+    Ok(toml::to_string(&settings)?)
+}
+
+/// What a folder's settings are; `None` where it has none.
+fn found(path: &Path) -> Result<Option<String>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| {
+            format!(
+                "{SETTINGS} there cannot be read; check its permissions, or give another folder"
+            )
+        })?,
+    };
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let ours = ["model", "sampling"].map(|key| table.get(key).is_some_and(toml::Value::is_table));
+    ensure!(
+        ours == [true; 2],
+        "{SETTINGS} there is damaged, or of something else; remove it and the images, or give another folder"
+    );
+    Ok(Some(text))
+}
+
+fn name(index: usize) -> String {
+    format!("{index:06}.png")
+}
+
+/// The image that a file is by its name.
+fn number(path: &Path) -> Option<usize> {
+    let number = path.file_stem()?.to_str()?.parse().ok()?;
+    (path.file_name()?.to_str()? == name(number)).then_some(number)
 }
 
 /// Numbers of the images in a folder.
-fn numbers(folder: &Path) -> Result<BTreeSet<usize>> {
+fn numbers(folder: &Path) -> io::Result<BTreeSet<usize>> {
     let mut numbers = BTreeSet::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let number: Option<usize> = stem.and_then(|stem| stem.parse().ok());
-        numbers.extend(number.filter(|_| path.extension().is_some_and(|ending| ending == "png")));
+        numbers.extend(number(&entry?.path()));
     }
     Ok(numbers)
 }

@@ -274,7 +274,7 @@ fn next_commands(patch: &Path) -> [String; 4] {
         format!("dmp sample --model demo --patch {patch} --count 64 --grid grid.png"),
         format!("dmp inspect {patch} --plot gates.svg"),
         format!("dmp eval --model demo --patch {patch} --count 10000"),
-        "dmp train --out runs/longer --position mix --gate-noise false --steps 2000 --batch 512"
+        "dmp train --out runs/longer --position mix --gate-sharing per-block --patch-below 800 --gate-noise false --steps 2000 --batch 512"
             .to_owned(),
     ]
 }

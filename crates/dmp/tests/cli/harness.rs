@@ -130,3 +130,12 @@ pub fn rewind(run: &Path, product: &str) {
     fs::remove_dir_all(run.join("checkpoints/step-00000004")).unwrap();
     fs::remove_file(run.join(product)).unwrap();
 }
+
+/// The sentence of a command that must be refused has all of `words`.
+#[track_caller]
+pub fn says(line: &str, words: &[&str]) {
+    let error = refused(line);
+    for word in words {
+        assert!(error.contains(word), "no '{word}' in: {error}");
+    }
+}

@@ -14,5 +14,6 @@ mod loss;
 mod recipe;
 mod records;
 mod refusals;
+mod sampling;
 mod sweep;
 mod training;

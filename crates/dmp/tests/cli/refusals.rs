@@ -2,16 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Bench, dmp, ok, refused};
-
-/// The sentence must say all of `words`.
-#[track_caller]
-fn says(line: &str, words: &[&str]) {
-    let error = refused(line);
-    for word in words {
-        assert!(error.contains(word), "no '{word}' in: {error}");
-    }
-}
+use crate::harness::{Bench, dmp, ok, refused, says};
 
 #[test]
 fn of_a_model_or_a_patch() {
@@ -158,54 +149,10 @@ fn help_has_examples_and_wrong_usage_exits_2() {
     }
 }
 
-/// What a run or a sampling would overwrite or mix with is the user's.
+/// What a run would overwrite is the user's.
 #[test]
 fn of_a_place_that_is_taken() {
     let bench = Bench::new();
-    let (model, folder) = (bench.str("base"), bench.str("images"));
-    let draw = |count: usize, rest: &str| {
-        format!("sample --model {model} --count {count} --sampling-steps 2 --out {folder} {rest}")
-    };
-    ok(&draw(2, ""));
-    says(
-        &draw(2, "--seed 1"),
-        &["seed = 0", "seed = 1", "another folder"],
-    );
-    says(&draw(1, ""), &["000001.png", "another folder"]);
-    says(
-        &draw(2, "--seed 9223372036854775808"),
-        &["--seed", "largest"],
-    );
-    fs::create_dir(bench.path("others")).unwrap();
-    fs::write(bench.path("others/000000.png"), "mine").unwrap();
-    says(
-        &draw(2, "").replace(&folder, &bench.str("others")),
-        &["others", "sampling.toml", "another folder"],
-    );
-    assert_eq!(bench.bytes("others/000000.png"), b"mine");
-    fs::remove_file(bench.path("others/000000.png")).unwrap();
-    fs::write(bench.path("others/sampling.toml"), "mine = 1").unwrap();
-    says(
-        &draw(2, "").replace(&folder, &bench.str("others")),
-        &["sampling.toml", "another folder"],
-    );
-    assert_eq!(bench.bytes("others/sampling.toml"), b"mine = 1");
-    says(
-        &draw(2, &format!("--grid {folder}/000001.png")),
-        &["--grid", "give another"],
-    );
-    let image = bench.bytes("images/000001.png");
-    fs::write(bench.path("images/000001.png"), &image[..40]).unwrap();
-    says(&draw(2, ""), &["000001.png", "damaged"]);
-    let lock = fs::File::create(bench.path("images/.lock")).unwrap();
-    lock.lock().unwrap();
-    says(&draw(2, ""), &["images", "another process"]);
-    says(&draw(2, "--eta 0.5"), &["--eta", "ddim"]);
-    says(
-        &draw(2, &format!("--grid {}/no/x.png", bench.str("nowhere"))),
-        &["does not exist"],
-    );
-
     fs::create_dir(bench.path("mine")).unwrap();
     fs::write(bench.path("mine/patch.safetensors"), "mine").unwrap();
     says(

@@ -92,67 +92,6 @@ fn a_patch_is_trained_resumed_inspected_and_sampled() {
 }
 
 #[test]
-fn images_are_drawn_into_a_folder() {
-    let bench = Bench::new();
-    let (model, folder) = (bench.str("base"), bench.str("images"));
-    ok(&format!(
-        "sample --model {model} --count 3 --sampling-steps 2 --guidance 2 --sampler ddim --out {folder}"
-    ));
-    let mut names: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    names.sort();
-    assert_eq!(
-        names,
-        [
-            ".lock",
-            "000000.png",
-            "000001.png",
-            "000002.png",
-            "sampling.toml"
-        ]
-    );
-    let picture = image::open(bench.path("images/000002.png")).unwrap();
-    assert_eq!((picture.width(), picture.height()), (28, 28));
-}
-
-/// What was stopped, or asked for more images, gives what one sampling would have.
-#[test]
-fn a_folder_of_images_is_gone_on_with() {
-    let bench = Bench::new();
-    let model = bench.str("base");
-    let draw = |folder: &str, rest: &str| {
-        ok(&format!(
-            "sample --model {model} --sampling-steps 2 --batch 1 --out {} {rest}",
-            bench.str(folder)
-        ))
-    };
-    draw(
-        "whole",
-        &format!("--count 9 --npz {}", bench.str("whole.npz")),
-    );
-    draw("parts", "--count 4");
-    let first = bench.path("parts/000000.png");
-    let written = fs::metadata(&first).unwrap().modified().unwrap();
-    fs::remove_file(bench.path("parts/000003.png")).unwrap();
-    // None of the images, whatever the number.
-    fs::write(bench.path("parts/3.png"), "mine").unwrap();
-    draw(
-        "parts",
-        &format!("--count 9 --npz {}", bench.str("parts.npz")),
-    );
-    assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), written);
-    for index in 0..9 {
-        let name = format!("{index:06}.png");
-        let [whole, parts] =
-            ["whole", "parts"].map(|folder| bench.bytes(&format!("{folder}/{name}")));
-        assert_eq!(whole, parts, "{name}");
-    }
-    assert_eq!(bench.bytes("whole.npz"), bench.bytes("parts.npz"));
-}
-
-#[test]
 fn every_method_position_and_gate_trains() {
     let bench = Bench::new();
     let model = bench.str("base");

@@ -8,7 +8,7 @@ use dmp_kernels::pool::Pool;
 use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors};
 use dmp_model::features::inception::{ConvSpec, convolutions};
 use dmp_model::features::{Inception, InceptionError, Preprocess};
-use dmp_model::fused::{conv_relu, conv_relu_reference, pool, pool_reference};
+use dmp_model::fused::{FrozenConv, conv_relu_reference, pool, pool_reference};
 use dmp_model::host;
 
 /// `count` numbers in [0, 1), as the script's `hashed`.
@@ -172,7 +172,8 @@ fn the_fused_convolution_is_the_reference() {
         let x = random([3, 5, 17, 13]);
         let weight = random([4, 5, kernel[0], kernel[1]]);
         let bias = Tensor::<1>::random([4], Distribution::Uniform(-1.0, 1.0), &device);
-        let found = conv_relu(x.clone(), weight.clone(), bias.clone(), stride, padding);
+        let conv = FrozenConv::new(weight.clone(), bias.clone(), stride, padding);
+        let found = conv.forward(x.clone());
         let expected = conv_relu_reference(x, weight, bias, stride, padding);
         let distance = (found - expected).abs().max().into_scalar::<f32>();
         assert!(distance < 1e-5, "{kernel:?}: {distance}");
@@ -207,7 +208,7 @@ fn a_tracked_convolution_has_gradients() {
         Tensor::<4>::full([1, 1, 1, 1], 2.0, &device),
         Tensor::<1>::full([1], 0.5, &device),
     );
-    let out = conv_relu(x.clone(), weight, bias, 1, [0, 0]);
+    let out = FrozenConv::new(weight, bias, 1, [0, 0]).forward(x.clone());
     let gradients = out.sum().backward();
     assert_eq!(host::values(x.grad(&gradients).unwrap()), [2.0; 4]);
 }

@@ -5,9 +5,13 @@
 
 mod gather;
 #[cfg(target_arch = "x86_64")]
+mod panels;
+#[cfg(target_arch = "x86_64")]
 mod split;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod windows;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,23 +22,21 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use crate::amx;
 use crate::matmul::{Store, View, matmul};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Level, level};
 use crate::vectorised;
 use gather::gather;
 
 /// Values of gathered patches, or of the product, held at a time: half a megabyte, well inside a core's second-level cache.
 const GATHERED: usize = 1 << 17;
 
-/// Sizes of a convolution over `[batch, inputs, height, width]`.
+/// A convolution's sizes, whatever images it is applied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConvShape {
-    /// Images.
-    pub batch: usize,
+pub struct Filter {
     /// Channels that come in.
     pub inputs: usize,
     /// Channels that go out.
     pub outputs: usize,
-    /// Rows and columns of the images.
-    pub size: [usize; 2],
     /// Rows and columns of the kernels.
     pub kernel: [usize; 2],
     /// Step of the kernels in both directions.
@@ -43,24 +45,18 @@ pub struct ConvShape {
     pub padding: [usize; 2],
 }
 
-impl ConvShape {
-    /// Rows and columns that go out.
+impl Filter {
+    /// Rows and columns that go out where these come in.
     ///
     /// # Panics
     /// When a kernel is larger than an image and its padding, or nothing, or the stride is: a bug of the caller, never of a user.
-    pub fn out_size(&self) -> [usize; 2] {
+    pub fn out_size(&self, size: [usize; 2]) -> [usize; 2] {
         assert!(self.stride > 0 && !self.kernel.contains(&0), "no kernels");
         std::array::from_fn(|i| {
-            let padded = self.size[i] + 2 * self.padding[i];
+            let padded = size[i] + 2 * self.padding[i];
             let room = padded.checked_sub(self.kernel[i]);
             room.expect("a kernel larger than the padded image") / self.stride + 1
         })
-    }
-
-    /// Values that go out.
-    pub fn out_len(&self) -> usize {
-        let [rows, columns] = self.out_size();
-        self.batch * self.outputs * rows * columns
     }
 
     /// Values of a patch, `inputs · kernel`.
@@ -74,42 +70,82 @@ impl ConvShape {
     }
 }
 
-/// `relu(conv(x) + bias)`: `x` `[batch, inputs, h, w]`, `weight` `[outputs, inputs, kh, kw]`, `bias` `[outputs]` →
-/// `[batch, outputs, h', w']`.
-///
-/// # Panics
-/// When a slice does not have the size that `shape` says, images have no values, or kernels do not fit in them: a bug of the caller,
-/// never of a user.
-pub fn conv_relu(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    assert!(shape.inputs > 0 && !shape.size.contains(&0), "empty images");
-    assert_eq!(weight.len(), shape.outputs * shape.patch(), "weight");
-    convolve(shape, x, &Kernels::new(weight, shape), bias)
+/// A filter and the rows and columns of the images it is applied to.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    filter: Filter,
+    size: [usize; 2],
 }
 
-fn convolve(shape: &ConvShape, x: &[f32], kernels: &Kernels<'_>, bias: &[f32]) -> Vec<f32> {
-    let [height, width] = shape.size;
-    let pixels = shape.out_size().iter().product::<usize>();
-    let image = shape.inputs * height * width;
-    assert_eq!(x.len(), shape.batch * image, "input");
-    assert_eq!(bias.len(), shape.outputs, "bias");
-    let mut out = vec![0.0; shape.out_len()];
-    if out.is_empty() {
-        return out;
+impl Shape {
+    fn out_size(&self) -> [usize; 2] {
+        self.filter.out_size(self.size)
     }
-    out.par_chunks_mut(shape.outputs * pixels)
-        .zip(x.par_chunks(image))
-        .for_each(|(out, x)| {
-            SCRATCH.with_borrow_mut(|scratch| {
-                kernels.prepare(shape, x, scratch);
-                for here in pieces(pixels, kernels.step(shape)) {
-                    kernels.multiply(shape, x, scratch, here.clone(), out);
-                    for (row, &bias) in out.chunks_mut(pixels).zip(bias) {
-                        add_relu(&mut row[here.clone()], bias);
+
+    /// Values of an image.
+    fn image(&self) -> usize {
+        self.filter.inputs * self.size[0] * self.size[1]
+    }
+}
+
+/// Kernels and biases, packed once.
+#[derive(Debug)]
+pub struct ConvRelu {
+    filter: Filter,
+    kernels: Kernels,
+    bias: Vec<f32>,
+}
+
+impl ConvRelu {
+    /// Of `weight` `[outputs, inputs, kh, kw]` and `bias` `[outputs]`.
+    ///
+    /// # Panics
+    /// When a slice does not have the size that `filter` says, or there are no channels that come in: a bug of the caller, never of a user.
+    pub fn new(filter: Filter, weight: &[f32], bias: &[f32]) -> Self {
+        assert!(filter.inputs > 0, "no channels");
+        assert_eq!(weight.len(), filter.outputs * filter.patch(), "weight");
+        assert_eq!(bias.len(), filter.outputs, "bias");
+        Self {
+            filter,
+            kernels: Kernels::new(weight, &filter),
+            bias: bias.to_vec(),
+        }
+    }
+
+    /// What it is.
+    pub fn filter(&self) -> Filter {
+        self.filter
+    }
+
+    /// `relu(conv(x) + bias)`: `x` `[batch, inputs, h, w]` of `size` `[h, w]` → `[batch, outputs, h', w']`, of [`Filter::out_size`].
+    ///
+    /// # Panics
+    /// When `x` is no such images, they have no values, or kernels do not fit in them: a bug of the caller, never of a user.
+    pub fn forward(&self, x: &[f32], size: [usize; 2]) -> Vec<f32> {
+        let filter = self.filter;
+        let shape = Shape { filter, size };
+        let pixels = shape.out_size().iter().product::<usize>();
+        let image = shape.image();
+        assert!(image > 0 && x.len().is_multiple_of(image), "images");
+        let mut out = vec![0.0; x.len() / image * filter.outputs * pixels];
+        if out.is_empty() {
+            return out;
+        }
+        out.par_chunks_mut(filter.outputs * pixels)
+            .zip(x.par_chunks(image))
+            .for_each(|(out, x)| {
+                SCRATCH.with_borrow_mut(|scratch| {
+                    self.kernels.prepare(&shape, x, scratch);
+                    for here in pieces(pixels, self.kernels.step(&filter)) {
+                        self.kernels.multiply(&shape, x, scratch, here.clone(), out);
+                        for (row, &bias) in out.chunks_mut(pixels).zip(&self.bias) {
+                            add_relu(&mut row[here.clone()], bias);
+                        }
                     }
-                }
+                });
             });
-        });
-    out
+        out
+    }
 }
 
 /// What a thread gathers in.
@@ -118,6 +154,8 @@ struct Scratch {
     patches: Vec<f32>,
     #[cfg(target_arch = "x86_64")]
     image: split::Image,
+    #[cfg(target_arch = "x86_64")]
+    panels: Vec<std::arch::x86_64::__m256>,
 }
 
 thread_local! {
@@ -125,34 +163,45 @@ thread_local! {
 }
 
 /// The kernels, as the processor multiplies them best.
-enum Kernels<'a> {
-    Rows(View<'a>),
+#[derive(Debug)]
+enum Kernels {
+    Rows(Vec<f32>),
+    #[cfg(target_arch = "x86_64")]
+    Panels(panels::Kernels),
     #[cfg(target_arch = "x86_64")]
     Tiles(tiles::Kernels),
 }
 
-impl<'a> Kernels<'a> {
-    fn new(weight: &'a [f32], shape: &ConvShape) -> Self {
+impl Kernels {
+    fn new(weight: &[f32], filter: &Filter) -> Self {
         #[cfg(target_arch = "x86_64")]
         if amx::available() {
-            return Self::Tiles(tiles::Kernels::new(weight, shape));
+            return Self::Tiles(tiles::Kernels::new(weight, filter));
         }
-        Self::Rows(View::new(weight, shape.outputs, shape.patch()))
+        #[cfg(target_arch = "x86_64")]
+        if level() == Level::Avx2 {
+            return Self::Panels(panels::Kernels::new(weight, filter));
+        }
+        Self::Rows(weight.to_vec())
     }
 
     /// Output pixels that are made at a time.
-    fn step(&self, shape: &ConvShape) -> usize {
+    fn step(&self, filter: &Filter) -> usize {
         match self {
-            Self::Rows(_) => GATHERED / shape.patch(),
+            Self::Rows(_) => GATHERED / filter.patch(),
             #[cfg(target_arch = "x86_64")]
-            Self::Tiles(_) => GATHERED / shape.outputs,
+            Self::Panels(_) => panels::PIECE,
+            #[cfg(target_arch = "x86_64")]
+            Self::Tiles(_) => GATHERED / filter.outputs,
         }
     }
 
     /// Takes up an image.
-    fn prepare(&self, shape: &ConvShape, x: &[f32], scratch: &mut Scratch) {
+    fn prepare(&self, shape: &Shape, x: &[f32], scratch: &mut Scratch) {
         match self {
             Self::Rows(_) => {}
+            #[cfg(target_arch = "x86_64")]
+            Self::Panels(_) => {}
             #[cfg(target_arch = "x86_64")]
             Self::Tiles(kernels) => kernels.prepare(shape, x, &mut scratch.image),
         }
@@ -161,7 +210,7 @@ impl<'a> Kernels<'a> {
     /// `out` `[outputs, pixels]` ← kernels · patches of these output pixels of the image that has been taken up.
     fn multiply(
         &self,
-        shape: &ConvShape,
+        shape: &Shape,
         x: &[f32],
         scratch: &mut Scratch,
         here: Range<usize>,
@@ -169,17 +218,23 @@ impl<'a> Kernels<'a> {
     ) {
         match self {
             Self::Rows(kernels) => {
-                let (first, count, pixels) = (here.start, here.len(), out.len() / shape.outputs);
-                let patches = if shape.is_pointwise() {
-                    View::strided(&x[first..], shape.patch(), count, pixels)
+                let (outputs, patch) = (shape.filter.outputs, shape.filter.patch());
+                let (first, count, pixels) = (here.start, here.len(), out.len() / outputs);
+                let patches = if shape.filter.is_pointwise() {
+                    View::strided(&x[first..], patch, count, pixels)
                 } else {
-                    scratch.patches.resize(shape.patch() * count, 0.0);
+                    scratch.patches.resize(patch * count, 0.0);
                     gather(shape, x, first, count, &mut scratch.patches);
-                    View::new(&scratch.patches, shape.patch(), count)
+                    View::new(&scratch.patches, patch, count)
                 };
+                let kernels = View::new(kernels, outputs, patch);
                 let alone = Parallelism::None;
                 let out = &mut out[first..];
-                matmul(out, pixels, Store::Set, 1.0, *kernels, patches, alone);
+                matmul(out, pixels, Store::Set, 1.0, kernels, patches, alone);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Panels(kernels) => {
+                kernels.multiply(shape, x, &mut scratch.panels, here, out);
             }
             #[cfg(target_arch = "x86_64")]
             Self::Tiles(kernels) => kernels.multiply(shape, x, &scratch.image, here, out),

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::ConvShape;
+use super::Shape;
 use super::tiles::PARTS;
 use crate::amx::{self, TILE};
 use crate::profile::Kernel;
@@ -30,16 +30,16 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(shape: &ConvShape) -> Self {
-        let [rows, columns] = [0, 1].map(|i| shape.size[i] + 2 * shape.padding[i]);
-        let phase = columns.div_ceil(shape.stride);
-        let part = shape.stride.min(columns) * phase;
+    pub(super) fn new(shape: &Shape) -> Self {
+        let [rows, columns] = [0, 1].map(|i| shape.size[i] + 2 * shape.filter.padding[i]);
+        let phase = columns.div_ceil(shape.filter.stride);
+        let part = shape.filter.stride.min(columns) * phase;
         let pair = PARTS * part;
         Self {
             phase,
             part,
             pair,
-            row: pair * shape.inputs.div_ceil(2),
+            row: pair * shape.filter.inputs.div_ceil(2),
             rows,
         }
     }
@@ -47,7 +47,7 @@ impl Layout {
 
 impl Image {
     /// Takes up `x`, `[inputs, h, w]`.
-    pub(super) fn split(&mut self, shape: &ConvShape, x: &[f32]) {
+    pub(super) fn split(&mut self, shape: &Shape, x: &[f32]) {
         assert!(amx::available(), "no matrix unit");
         let layout = Layout::new(shape);
         self.words.resize(layout.rows * layout.row, 0);
@@ -72,20 +72,20 @@ struct Place {
 }
 
 /// For a row of the image.
-fn places(shape: &ConvShape, layout: Layout) -> Vec<Place> {
+fn places(shape: &Shape, layout: Layout) -> Vec<Place> {
     let width = shape.size[1];
     (0..width)
         .step_by(TILE)
         .map(|from| {
             let count = TILE.min(width - from);
-            let at = from + shape.padding[1];
+            let at = from + shape.filter.padding[1];
             // The first lanes begin a phase each.
-            let phases = (0..count.min(shape.stride)).map(|first| {
+            let phases = (0..count.min(shape.filter.stride)).map(|first| {
                 let lanes = (first..count)
-                    .step_by(shape.stride)
+                    .step_by(shape.filter.stride)
                     .fold(0, |lanes, lane| lanes | 1 << lane);
                 let column = at + first;
-                let to = column % shape.stride * layout.phase + column / shape.stride;
+                let to = column % shape.filter.stride * layout.phase + column / shape.filter.stride;
                 (lanes, to)
             });
             Place {
@@ -98,18 +98,21 @@ fn places(shape: &ConvShape, layout: Layout) -> Vec<Place> {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn split(shape: &ConvShape, x: &[f32], layout: Layout, words: &mut [u32]) {
+fn split(shape: &Shape, x: &[f32], layout: Layout, words: &mut [u32]) {
     let [height, width] = shape.size;
     let image = height * width;
     let places = places(shape, layout);
     for (y, row) in words.chunks_exact_mut(layout.row).enumerate() {
         row.fill(0);
-        let Some(y) = y.checked_sub(shape.padding[0]).filter(|&y| y < height) else {
+        let Some(y) = y
+            .checked_sub(shape.filter.padding[0])
+            .filter(|&y| y < height)
+        else {
             continue;
         };
         for (pair, row) in row.chunks_exact_mut(layout.pair).enumerate() {
             let channels = &x[2 * pair * image..];
-            let depth = 2.min(shape.inputs - 2 * pair);
+            let depth = 2.min(shape.filter.inputs - 2 * pair);
             for place in &places {
                 let values = &channels[y * width + place.from..];
                 let parts = amx::pairs::<PARTS>(values, image, [0, depth], [0, place.count]);

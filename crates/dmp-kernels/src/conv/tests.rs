@@ -5,18 +5,19 @@ use proptest::prelude::*;
 use super::*;
 
 /// Each output in f64, and the sum of what it was added up of, signs aside.
-fn reference(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<(f64, f64)> {
+fn reference(shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<(f64, f64)> {
     let ([height, width], [rows, columns]) = (shape.size, shape.out_size());
-    let mut out = Vec::with_capacity(shape.out_len());
-    for image in x.chunks(shape.inputs * height * width) {
-        for (kernel, &bias) in weight.chunks(shape.patch()).zip(bias) {
+    let filter = &shape.filter;
+    let mut out = Vec::new();
+    for image in x.chunks(shape.image()) {
+        for (kernel, &bias) in weight.chunks(filter.patch()).zip(bias) {
             for at in 0..rows * columns {
                 let (mut sum, mut size) = (f64::from(bias), f64::from(bias.abs()));
                 for (tap, &w) in kernel.iter().enumerate() {
-                    let [kh, kw] = shape.kernel;
+                    let [kh, kw] = filter.kernel;
                     let (channel, dy, dx) = (tap / (kh * kw), tap / kw % kh, tap % kw);
-                    let y = (at / columns * shape.stride + dy).checked_sub(shape.padding[0]);
-                    let x = (at % columns * shape.stride + dx).checked_sub(shape.padding[1]);
+                    let y = (at / columns * filter.stride + dy).checked_sub(filter.padding[0]);
+                    let x = (at % columns * filter.stride + dx).checked_sub(filter.padding[1]);
                     if let (Some(y), Some(x)) = (y, x)
                         && y < height
                         && x < width
@@ -34,13 +35,25 @@ fn reference(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<
     out
 }
 
-/// As this processor does it best, and as any does.
-fn both(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32]) -> [Vec<f32>; 2] {
-    let rows = View::new(weight, shape.outputs, shape.patch());
-    [
-        conv_relu(shape, x, weight, bias),
-        convolve(shape, x, &Kernels::Rows(rows), bias),
-    ]
+/// In every way that this processor can do it, the first the best.
+fn each(shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<Vec<f32>> {
+    let filter = shape.filter;
+    let with = |kernels| ConvRelu {
+        filter,
+        kernels,
+        bias: bias.to_vec(),
+    };
+    let mut ways = vec![
+        ConvRelu::new(filter, weight, bias),
+        with(Kernels::Rows(weight.to_vec())),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    if level() != Level::Portable {
+        ways.push(with(Kernels::Panels(panels::Kernels::new(weight, &filter))));
+    }
+    ways.iter()
+        .map(|conv| conv.forward(x, shape.size))
+        .collect()
 }
 
 /// Values of both signs, all bits of them in use.
@@ -54,25 +67,26 @@ fn values(seed: u32, count: usize) -> Vec<f32> {
 }
 
 /// Images, kernels and biases.
-fn drawn(shape: &ConvShape, seed: u32) -> [Vec<f32>; 3] {
-    let image = shape.inputs * shape.size[0] * shape.size[1];
+fn drawn(shape: &Shape, batch: usize, seed: u32) -> [Vec<f32>; 3] {
+    let Shape { filter, .. } = shape;
     [
-        shape.batch * image,
-        shape.outputs * shape.patch(),
-        shape.outputs,
+        batch * shape.image(),
+        filter.outputs * filter.patch(),
+        filter.outputs,
     ]
     .map(|count| values(seed.wrapping_add(count as u32), count))
 }
 
 /// As exact as sums of so many products in f32 are.
-fn check(shape: &ConvShape, seed: u32) {
-    let [x, weight, bias] = drawn(shape, seed);
+fn check(shape: &Shape, batch: usize, seed: u32) {
+    let [x, weight, bias] = drawn(shape, batch, seed);
     let expected = reference(shape, &x, &weight, &bias);
-    for found in both(shape, &x, &weight, &bias) {
+    for found in each(shape, &x, &weight, &bias) {
         assert_eq!(found.len(), expected.len());
         for (&found, &(wanted, size)) in found.iter().zip(&expected) {
             let off = (f64::from(found) - wanted).abs();
-            let bound = size * (4.0 + 2.0 * (shape.patch() as f64).sqrt()) * f64::exp2(-24.0);
+            let terms = (shape.filter.patch() as f64).sqrt();
+            let bound = size * (4.0 + 2.0 * terms) * f64::exp2(-24.0);
             assert!(off <= bound, "{found}, not {wanted}: {off} of {size}");
         }
     }
@@ -90,45 +104,59 @@ proptest! {
         padding in [0usize..4, 0usize..4],
         seed: u32,
     ) {
-        check(&ConvShape { batch, inputs, outputs, size, kernel, stride, padding }, seed);
+        let filter = Filter { inputs, outputs, kernel, stride, padding };
+        check(&Shape { filter, size }, batch, seed);
     }
+}
+
+fn shape(
+    inputs: usize,
+    outputs: usize,
+    kernel: [usize; 2],
+    padding: [usize; 2],
+    size: [usize; 2],
+) -> Shape {
+    let filter = Filter {
+        inputs,
+        outputs,
+        kernel,
+        stride: 1,
+        padding,
+    };
+    Shape { filter, size }
 }
 
 /// More output pixels than are made at a time, more kernels and longer patches than a block has.
 #[test]
 fn large_images_are_taken_in_pieces() {
-    let mut shape = ConvShape {
-        batch: 1,
-        inputs: 20,
-        outputs: 40,
-        size: [64, 57],
-        kernel: [3, 3],
-        stride: 1,
-        padding: [1, 1],
-    };
+    let mut shape = shape(20, 40, [3, 3], [1, 1], [64, 57]);
     let pixels = 64 * 57;
-    assert!(pixels > (GATHERED / shape.outputs).next_multiple_of(32));
-    assert!(pixels > GATHERED / shape.patch());
-    check(&shape, 1);
+    assert!(pixels > (GATHERED / shape.filter.outputs).next_multiple_of(32));
+    assert!(pixels > GATHERED / shape.filter.patch());
+    check(&shape, 1, 1);
     // Windows that are pixels, and then an image where a larger one has been.
-    (shape.kernel, shape.padding) = ([1, 1], [0, 0]);
-    check(&shape, 2);
-    (shape.kernel, shape.size) = ([2, 3], [9, 8]);
-    check(&shape, 3);
+    (shape.filter.kernel, shape.filter.padding) = ([1, 1], [0, 0]);
+    check(&shape, 1, 2);
+    (shape.filter.kernel, shape.size) = ([2, 3], [9, 8]);
+    check(&shape, 1, 3);
+    // Rows that nothing is between, of more values than are summed at a time.
+    let tall = Filter {
+        inputs: 200,
+        kernel: [5, 1],
+        padding: [2, 0],
+        ..shape.filter
+    };
+    shape.filter = tall;
+    check(&shape, 1, 4);
+    (shape.filter.kernel, shape.filter.stride) = ([3, 3], 2);
+    shape.size = [19, 21];
+    check(&shape, 1, 5);
 }
 
 #[test]
 fn what_is_no_number_stays_none() {
-    let shape = ConvShape {
-        batch: 1,
-        inputs: 3,
-        outputs: 2,
-        size: [6, 5],
-        kernel: [3, 3],
-        stride: 1,
-        padding: [0, 0],
-    };
-    let [mut x, weight, bias] = drawn(&shape, 4);
+    let shape = shape(3, 2, [3, 3], [0, 0], [6, 5]);
+    let [mut x, weight, bias] = drawn(&shape, 1, 4);
     // In the middle of the second channel, where nine windows see it, and in a corner, where one does.
     for (at, windows) in [([2, 2], 9), ([0, 0], 1)] {
         for bits in [
@@ -142,7 +170,7 @@ fn what_is_no_number_stays_none() {
             let before = std::mem::replace(&mut x[place], f32::from_bits(bits));
             // Infinity times a negative value is cut off.
             let least = if bits == 0x7f80_0000 { 0 } else { windows };
-            for found in both(&shape, &x, &weight, &bias) {
+            for found in each(&shape, &x, &weight, &bias) {
                 for kernel in found.chunks(12) {
                     let none = kernel.iter().filter(|value| !value.is_finite()).count();
                     assert!((least..=windows).contains(&none), "{bits:x}: {none}");
@@ -156,14 +184,6 @@ fn what_is_no_number_stays_none() {
 #[test]
 #[should_panic(expected = "larger than the padded image")]
 fn kernels_fit_in_images() {
-    let shape = ConvShape {
-        batch: 1,
-        inputs: 1,
-        outputs: 1,
-        size: [1, 1],
-        kernel: [3, 3],
-        stride: 1,
-        padding: [0, 0],
-    };
-    conv_relu(&shape, &[0.0], &[0.0; 9], &[0.0]);
+    let shape = shape(1, 1, [3, 3], [0, 0], [1, 1]);
+    ConvRelu::new(shape.filter, &[0.0; 9], &[0.0]).forward(&[0.0], shape.size);
 }

@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::ConvShape;
 use super::split::{Image, Layout};
+use super::{Filter, Shape};
 use crate::amx::{self, DEEP, Left, Line, Right, SIDE, TILE};
 use crate::profile::Kernel;
 
@@ -14,6 +14,7 @@ static PRODUCT: Kernel = Kernel::new("gemm f32, convolution");
 pub(super) const PARTS: usize = 3;
 
 /// Kernels in tiles.
+#[derive(Debug)]
 pub(super) enum Kernels {
     /// Of windows that are pixels, in the order of channels.
     Pixels(Left<PARTS>),
@@ -23,14 +24,14 @@ pub(super) enum Kernels {
 
 impl Kernels {
     /// Of `[outputs, inputs, kh, kw]`.
-    pub(super) fn new(weight: &[f32], shape: &ConvShape) -> Self {
-        if shape.is_pointwise() {
-            return Self::Pixels(Left::pack(weight, shape.patch()));
+    pub(super) fn new(weight: &[f32], filter: &Filter) -> Self {
+        if filter.is_pointwise() {
+            return Self::Pixels(Left::pack(weight, filter.patch()));
         }
-        let [rows, columns] = shape.kernel;
-        let (places, inputs) = (rows * columns, shape.inputs);
+        let [rows, columns] = filter.kernel;
+        let (places, inputs) = (rows * columns, filter.inputs);
         let even = inputs.next_multiple_of(2);
-        let mut ordered = vec![0.0; shape.outputs * places * even];
+        let mut ordered = vec![0.0; filter.outputs * places * even];
         for (ordered, kernel) in ordered
             .chunks_exact_mut(places * even)
             .zip(weight.chunks_exact(inputs * places))
@@ -45,7 +46,7 @@ impl Kernels {
     }
 
     /// Takes up `x`, `[inputs, h, w]`.
-    pub(super) fn prepare(&self, shape: &ConvShape, x: &[f32], image: &mut Image) {
+    pub(super) fn prepare(&self, shape: &Shape, x: &[f32], image: &mut Image) {
         if let Self::Windows(_) = self {
             image.split(shape, x);
         }
@@ -54,13 +55,13 @@ impl Kernels {
     /// `out` `[outputs, pixels]` ← kernels · windows of these output pixels of `x`, which `image` has taken up.
     pub(super) fn multiply(
         &self,
-        shape: &ConvShape,
+        shape: &Shape,
         x: &[f32],
         image: &Image,
         here: Range<usize>,
         out: &mut [f32],
     ) {
-        let stride = out.len() / shape.outputs;
+        let stride = out.len() / shape.filter.outputs;
         let (count, out) = (here.len(), &mut out[here.start..]);
         PRODUCT.time(1, || match self {
             Self::Pixels(kernels) => {
@@ -124,24 +125,26 @@ struct Run {
 
 impl<'a> Windows<'a> {
     /// Of these output pixels of an image.
-    fn new(image: &'a Image, shape: &ConvShape, pixels: Range<usize>) -> Self {
+    fn new(image: &'a Image, shape: &Shape, pixels: Range<usize>) -> Self {
         let (words, layout) = (image.words(), Layout::new(shape));
         assert_eq!(words.len(), layout.rows * layout.row, "image");
         // With the sizes that go out, which hold only windows that fit: what reading unchecked relies on.
         let [rows, columns] = shape.out_size();
         assert!(pixels.end <= rows * columns, "pixels");
-        let [kernel_rows, kernel_columns] = shape.kernel;
+        let [kernel_rows, kernel_columns] = shape.filter.kernel;
         let places = (0..kernel_rows)
             .flat_map(|y| (0..kernel_columns).map(move |x| (y, x)))
-            .map(|(y, x)| y * layout.row + x % shape.stride * layout.phase + x / shape.stride)
+            .map(|(y, x)| {
+                y * layout.row + x % shape.filter.stride * layout.phase + x / shape.filter.stride
+            })
             .collect();
         Self {
             words,
             layout,
             places,
-            pairs: shape.inputs.div_ceil(2),
+            pairs: shape.filter.inputs.div_ceil(2),
             columns,
-            down: shape.stride * layout.row,
+            down: shape.filter.stride * layout.row,
             pixels,
         }
     }

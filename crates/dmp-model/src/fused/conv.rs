@@ -1,5 +1,7 @@
 //! Convolution, bias and ReLU in one, and pooling, for networks that only measure.
 
+use std::sync::Arc;
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, backend_extension};
 use burn::tensor::Tensor;
@@ -7,57 +9,30 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn_flex::{Flex, FlexTensor};
-use dmp_kernels::conv::{self, ConvShape};
+use dmp_kernels::conv::{ConvRelu, Filter};
 use dmp_kernels::pool::{self, Pool, PoolShape};
 
 use super::available;
 use super::flex::{tensor, values};
+use crate::host;
 
 /// Operations without a backward pass.
 #[backend_extension(Flex)]
 pub trait InferenceBackend: burn::backend::Backend {
-    /// See [`conv_relu`].
-    fn conv_relu(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        stride: usize,
-        padding: [usize; 2],
-    ) -> FloatTensor<Self>;
+    /// See [`FrozenConv::forward`].
+    fn conv_relu(x: FloatTensor<Self>, conv: Arc<ConvRelu>) -> FloatTensor<Self>;
 
     /// See [`pool()`]; `mean` is of [`Pool::Mean`].
     fn pool(x: FloatTensor<Self>, mean: bool, stride: usize, padding: usize) -> FloatTensor<Self>;
 }
 
 impl InferenceBackend for Flex {
-    fn conv_relu(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        stride: usize,
-        padding: [usize; 2],
-    ) -> FlexTensor {
-        let (x, weight, bias) = (
-            x.to_contiguous(),
-            weight.to_contiguous(),
-            bias.to_contiguous(),
-        );
-        let (images, kernels) = (
-            x.layout().shape().to_vec(),
-            weight.layout().shape().to_vec(),
-        );
-        let shape = ConvShape {
-            batch: images[0],
-            inputs: images[1],
-            outputs: kernels[0],
-            size: [images[2], images[3]],
-            kernel: [kernels[2], kernels[3]],
-            stride,
-            padding,
-        };
-        let out = conv::conv_relu(&shape, values(&x), values(&weight), values(&bias));
-        let [rows, columns] = shape.out_size();
-        tensor(out, [shape.batch, shape.outputs, rows, columns])
+    fn conv_relu(x: FlexTensor, conv: Arc<ConvRelu>) -> FlexTensor {
+        let x = x.to_contiguous();
+        let [batch, _, height, width] = x.layout().shape().dims();
+        let out = conv.forward(values(&x), [height, width]);
+        let [rows, columns] = conv.filter().out_size([height, width]);
+        tensor(out, [batch, conv.filter().outputs, rows, columns])
     }
 
     fn pool(x: FlexTensor, mean: bool, stride: usize, padding: usize) -> FlexTensor {
@@ -110,29 +85,73 @@ pub fn pool_reference(x: Tensor<4>, kind: Pool, stride: usize, padding: usize) -
     }
 }
 
-/// `relu(conv(x) + bias)`: images `[B, C, H, W]`, weight `[D, C, kh, kw]`, bias `[D]` → `[B, D, H', W']`.
-pub fn conv_relu(
-    x: Tensor<4>,
+/// `relu(conv(x) + bias)` with weights that stay as they are; clones share them.
+#[derive(Debug, Clone)]
+pub struct FrozenConv(Weights);
+
+#[derive(Debug, Clone)]
+enum Weights {
+    /// For the kernel.
+    Packed(Arc<ConvRelu>),
+    /// For the reference.
+    Tensors(Box<Tensors>),
+}
+
+#[derive(Debug, Clone)]
+struct Tensors {
     weight: Tensor<4>,
     bias: Tensor<1>,
     stride: usize,
     padding: [usize; 2],
-) -> Tensor<4> {
-    // The kernel knows no gradients, so a device that tracks them takes the reference.
-    let device = x.device();
-    if available(&device) && !device.is_autodiff() {
-        return Tensor::from_dispatch(Dispatch::conv_relu(
-            x.into_dispatch(),
-            weight.into_dispatch(),
-            bias.into_dispatch(),
-            stride,
-            padding,
-        ));
-    }
-    conv_relu_reference(x, weight, bias, stride, padding)
 }
 
-/// [`conv_relu`] in burn operations: what defines it, on every device.
+impl FrozenConv {
+    /// Takes weight `[D, C, kh, kw]` and bias `[D]`, and packs them where the kernel runs. It knows no gradients, so that a device that
+    /// tracks them takes the reference.
+    pub fn new(weight: Tensor<4>, bias: Tensor<1>, stride: usize, padding: [usize; 2]) -> Self {
+        let device = weight.device();
+        if !available(&device) || device.is_autodiff() {
+            return Self(Weights::Tensors(Box::new(Tensors {
+                weight,
+                bias,
+                stride,
+                padding,
+            })));
+        }
+        let [outputs, inputs, rows, columns] = weight.dims();
+        let filter = Filter {
+            inputs,
+            outputs,
+            kernel: [rows, columns],
+            stride,
+            padding,
+        };
+        let (weight, bias) = (host::values(weight), host::values(bias));
+        Self(Weights::Packed(Arc::new(ConvRelu::new(
+            filter, &weight, &bias,
+        ))))
+    }
+
+    /// Images `[B, C, H, W]` → `[B, D, H', W']`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match &self.0 {
+            Weights::Packed(conv) => {
+                Tensor::from_dispatch(Dispatch::conv_relu(x.into_dispatch(), Arc::clone(conv)))
+            }
+            Weights::Tensors(tensors) => {
+                let Tensors {
+                    weight,
+                    bias,
+                    stride,
+                    padding,
+                } = tensors.as_ref().clone();
+                conv_relu_reference(x, weight, bias, stride, padding)
+            }
+        }
+    }
+}
+
+/// [`FrozenConv`] in burn operations: what defines it, on every device.
 pub fn conv_relu_reference(
     x: Tensor<4>,
     weight: Tensor<4>,

@@ -15,7 +15,7 @@ pub use block::{BlockPlan, FrozenBlock};
 pub use dmp_kernels::block::Checkpointing;
 pub use dmp_kernels::frozen::Precision;
 
-pub use conv::{conv_relu, conv_relu_reference, pool, pool_reference};
+pub use conv::{FrozenConv, conv_relu_reference, pool, pool_reference};
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, backend_extension};

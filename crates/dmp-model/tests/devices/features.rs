@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::seed::{Purpose, stream};
 use dmp_model::checkpoint::{apply, collect};
 use dmp_model::features::FashionCnn;
-use dmp_model::fused::conv_relu;
+use dmp_model::fused::FrozenConv;
 use dmp_model::host;
 
 fn random<const D: usize>(shape: [usize; D], index: u64, device: &Device) -> Tensor<D> {
@@ -49,7 +49,8 @@ fn convolutions() {
         .map(|(kernel, stride, padding)| {
             let x = random([2, 5, 17, 13], 1, device);
             let weight = random([4, 5, kernel[0], kernel[1]], 2, device);
-            let out = conv_relu(x, weight, random([4], 3, device), stride, padding);
+            let bias = random([4], 3, device);
+            let out = FrozenConv::new(weight, bias, stride, padding).forward(x);
             (format!("convolution {kernel:?}"), host::values(out))
         })
         .collect()

@@ -13,7 +13,7 @@ pub use weights::InceptionError;
 
 use dmp_kernels::pool::Pool;
 
-use crate::fused;
+use crate::fused::{self, FrozenConv};
 use crate::init;
 
 /// Rows and columns of the images it takes.
@@ -36,6 +36,9 @@ struct ConvRelu {
     stride: usize,
     #[module(skip)]
     padding: [usize; 2],
+    /// In the place of the tensors, once they are read.
+    #[module(skip)]
+    frozen: Option<FrozenConv>,
 }
 
 /// What the network says about a batch.
@@ -68,6 +71,7 @@ impl Inception {
             bias: init::zeros([spec.channels[1]], device),
             stride: spec.stride,
             padding: spec.padding,
+            frozen: None,
         };
         Self {
             convs: convolutions().into_iter().map(conv).collect(),
@@ -185,13 +189,19 @@ impl Layers<'_> {
 
 impl ConvRelu {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        fused::conv_relu(
-            x,
-            self.weight.val(),
-            self.bias.val(),
-            self.stride,
-            self.padding,
-        )
+        match &self.frozen {
+            Some(frozen) => frozen.forward(x),
+            None => unreachable!("reading the weights freezes them"),
+        }
+    }
+
+    /// Gives the tensors up for what computes.
+    fn freeze(&mut self) {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let device = weight.device();
+        self.frozen = Some(FrozenConv::new(weight, bias, self.stride, self.padding));
+        self.weight = init::zeros([0; 4], &device);
+        self.bias = init::zeros([0], &device);
     }
 }
 

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use super::Inception;
 use super::layout::{ConvSpec, convolutions};
+use super::{ConvRelu, Inception};
 use crate::checkpoint::torch::{TorchError, TorchFile};
 use crate::checkpoint::{FileError, HostTensor, Mismatch, TensorFile, Tensors, apply};
 
@@ -41,7 +41,9 @@ impl Inception {
         let classes = folded
             .get("classifier.bias")
             .and_then(|bias| bias.shape.first().copied());
-        Ok(apply(Self::zeroed(classes, device), folded, str::to_owned)?.no_grad())
+        let mut network = apply(Self::zeroed(classes, device), folded, str::to_owned)?.no_grad();
+        network.convs.iter_mut().for_each(ConvRelu::freeze);
+        Ok(network)
     }
 
     /// Whether the file had the classifier, without which there is no Inception score.

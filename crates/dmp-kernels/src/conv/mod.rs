@@ -53,15 +53,16 @@ impl Filter {
     pub fn out_size(&self, size: [usize; 2]) -> [usize; 2] {
         assert!(self.stride > 0 && !self.kernel.contains(&0), "no kernels");
         std::array::from_fn(|i| {
-            let padded = size[i] + 2 * self.padding[i];
-            let room = padded.checked_sub(self.kernel[i]);
+            let padding = self.padding[i].checked_mul(2);
+            let padded = padding.and_then(|padding| padding.checked_add(size[i]));
+            let room = padded.expect(TOO_LARGE).checked_sub(self.kernel[i]);
             room.expect("a kernel larger than the padded image") / self.stride + 1
         })
     }
 
     /// Values of a patch, `inputs · kernel`.
     fn patch(&self) -> usize {
-        self.inputs * self.kernel[0] * self.kernel[1]
+        product([self.inputs, self.kernel[0], self.kernel[1]])
     }
 
     /// Whether a patch is a pixel, so that nothing needs to be gathered.
@@ -84,11 +85,24 @@ impl Shape {
 
     /// Values of an image.
     fn image(&self) -> usize {
-        self.filter.inputs * self.size[0] * self.size[1]
+        product([self.filter.inputs, self.size[0], self.size[1]])
+    }
+
+    /// Pixels that go out.
+    fn pixels(&self) -> usize {
+        product(self.out_size())
     }
 }
 
-/// Kernels and biases, packed once.
+const TOO_LARGE: &str = "sizes larger than any memory";
+
+/// What sizes come to. One that wraps round would pass for a small one, and values outside of slices be read.
+fn product<const N: usize>(sizes: [usize; N]) -> usize {
+    let product = sizes.into_iter().try_fold(1, usize::checked_mul);
+    product.expect(TOO_LARGE)
+}
+
+/// Kernels and biases, the kernels in the order in which this processor multiplies them best.
 #[derive(Debug)]
 pub struct ConvRelu {
     filter: Filter,
@@ -100,10 +114,11 @@ impl ConvRelu {
     /// Of `weight` `[outputs, inputs, kh, kw]` and `bias` `[outputs]`.
     ///
     /// # Panics
-    /// When a slice does not have the size that `filter` says, or there are no channels that come in: a bug of the caller, never of a user.
+    /// When a slice does not have the size that `filter` says, or kernels have no values: a bug of the caller, never of a user.
     pub fn new(filter: Filter, weight: &[f32], bias: &[f32]) -> Self {
-        assert!(filter.inputs > 0, "no channels");
-        assert_eq!(weight.len(), filter.outputs * filter.patch(), "weight");
+        assert!(filter.patch() > 0, "no kernels");
+        let values = product([filter.outputs, filter.patch()]);
+        assert_eq!(weight.len(), values, "weight");
         assert_eq!(bias.len(), filter.outputs, "bias");
         Self {
             filter,
@@ -124,10 +139,9 @@ impl ConvRelu {
     pub fn forward(&self, x: &[f32], size: [usize; 2]) -> Vec<f32> {
         let filter = self.filter;
         let shape = Shape { filter, size };
-        let pixels = shape.out_size().iter().product::<usize>();
-        let image = shape.image();
+        let (image, pixels) = (shape.image(), shape.pixels());
         assert!(image > 0 && x.len().is_multiple_of(image), "images");
-        let mut out = vec![0.0; x.len() / image * filter.outputs * pixels];
+        let mut out = vec![0.0; product([x.len() / image, filter.outputs, pixels])];
         if out.is_empty() {
             return out;
         }
@@ -165,7 +179,8 @@ thread_local! {
 /// The kernels, as the processor multiplies them best.
 #[derive(Debug)]
 enum Kernels {
-    Rows(Vec<f32>),
+    /// `[outputs, patch]` as they are.
+    Rows { values: Vec<f32>, patch: usize },
     #[cfg(target_arch = "x86_64")]
     Panels(panels::Kernels),
     #[cfg(target_arch = "x86_64")]
@@ -178,17 +193,25 @@ impl Kernels {
         if amx::available() {
             return Self::Tiles(tiles::Kernels::new(weight, filter));
         }
+        // With AVX-512 panels of its vectors would be the thing; they have not been written, and these not measured there.
         #[cfg(target_arch = "x86_64")]
         if level() == Level::Avx2 {
             return Self::Panels(panels::Kernels::new(weight, filter));
         }
-        Self::Rows(weight.to_vec())
+        Self::rows(weight, filter)
+    }
+
+    fn rows(weight: &[f32], filter: &Filter) -> Self {
+        Self::Rows {
+            values: weight.to_vec(),
+            patch: filter.patch(),
+        }
     }
 
     /// Output pixels that are made at a time.
     fn step(&self, filter: &Filter) -> usize {
         match self {
-            Self::Rows(_) => GATHERED / filter.patch(),
+            Self::Rows { patch, .. } => GATHERED / patch,
             #[cfg(target_arch = "x86_64")]
             Self::Panels(_) => panels::PIECE,
             #[cfg(target_arch = "x86_64")]
@@ -199,7 +222,7 @@ impl Kernels {
     /// Takes up an image.
     fn prepare(&self, shape: &Shape, x: &[f32], scratch: &mut Scratch) {
         match self {
-            Self::Rows(_) => {}
+            Self::Rows { .. } => {}
             #[cfg(target_arch = "x86_64")]
             Self::Panels(_) => {}
             #[cfg(target_arch = "x86_64")]
@@ -217,8 +240,8 @@ impl Kernels {
         out: &mut [f32],
     ) {
         match self {
-            Self::Rows(kernels) => {
-                let (outputs, patch) = (shape.filter.outputs, shape.filter.patch());
+            Self::Rows { values, patch } => {
+                let (outputs, patch) = (shape.filter.outputs, *patch);
                 let (first, count, pixels) = (here.start, here.len(), out.len() / outputs);
                 let patches = if shape.filter.is_pointwise() {
                     View::strided(&x[first..], patch, count, pixels)
@@ -227,7 +250,7 @@ impl Kernels {
                     gather(shape, x, first, count, &mut scratch.patches);
                     View::new(&scratch.patches, patch, count)
                 };
-                let kernels = View::new(kernels, outputs, patch);
+                let kernels = View::new(values, outputs, patch);
                 let alone = Parallelism::None;
                 let out = &mut out[first..];
                 matmul(out, pixels, Store::Set, 1.0, kernels, patches, alone);

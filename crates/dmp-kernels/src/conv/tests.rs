@@ -43,17 +43,24 @@ fn each(shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<Vec<f32>>
         kernels,
         bias: bias.to_vec(),
     };
-    let mut ways = vec![
-        ConvRelu::new(filter, weight, bias),
-        with(Kernels::Rows(weight.to_vec())),
+    let ways = [
+        Some(ConvRelu::new(filter, weight, bias)),
+        Some(with(Kernels::rows(weight, &filter))),
+        panels_of(weight, &filter).map(with),
     ];
-    #[cfg(target_arch = "x86_64")]
-    if level() != Level::Portable {
-        ways.push(with(Kernels::Panels(panels::Kernels::new(weight, &filter))));
-    }
-    ways.iter()
-        .map(|conv| conv.forward(x, shape.size))
-        .collect()
+    let ways = ways.iter().flatten();
+    ways.map(|conv| conv.forward(x, shape.size)).collect()
+}
+
+/// What vectors of eight are multiplied with, where there are such.
+#[cfg(target_arch = "x86_64")]
+fn panels_of(weight: &[f32], filter: &Filter) -> Option<Kernels> {
+    (level() != Level::Portable).then(|| Kernels::Panels(panels::Kernels::new(weight, filter)))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn panels_of(_: &[f32], _: &Filter) -> Option<Kernels> {
+    None
 }
 
 /// Values of both signs, all bits of them in use.
@@ -97,15 +104,50 @@ proptest! {
     fn is_the_definition(
         batch in 0usize..3,
         inputs in 1usize..4,
-        outputs in 1usize..5,
-        size in [7usize..20, 7usize..40],
+        outputs in 0usize..15,
+        size in [1usize..20, 1usize..40],
         kernel in [1usize..8, 1usize..8],
         stride in prop_oneof![4 => 1usize..4, 1 => Just(17), 1 => Just(40)],
         padding in [0usize..4, 0usize..4],
         seed: u32,
     ) {
+        let kernel = std::array::from_fn(|i| kernel[i].min(size[i] + 2 * padding[i]));
         let filter = Filter { inputs, outputs, kernel, stride, padding };
         check(&Shape { filter, size }, batch, seed);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    /// Patches of more values than are summed at a time.
+    #[test]
+    fn is_the_definition_of_deep_patches(
+        inputs in 200usize..600,
+        outputs in 1usize..8,
+        size in [1usize..5, 1usize..8],
+        kernel in [1usize..4, 1usize..4],
+        stride in 1usize..3,
+        padding in [0usize..3, 0usize..3],
+        seed: u32,
+    ) {
+        let kernel = std::array::from_fn(|i| kernel[i].min(size[i] + 2 * padding[i]));
+        let filter = Filter { inputs, outputs, kernel, stride, padding };
+        check(&Shape { filter, size }, 1, seed);
+    }
+}
+
+/// Sizes are the images', not the kernels'.
+#[test]
+fn one_takes_images_of_any_size() {
+    let filter = shape(5, 7, [3, 2], [1, 0], [1, 2]).filter;
+    let weight = values(1, filter.outputs * filter.patch());
+    let conv = ConvRelu::new(filter, &weight, &[0.5; 7]);
+    for size in [[9, 40], [1, 2], [30, 3], [9, 40]] {
+        let shape = Shape { filter, size };
+        let x = values(2, 2 * shape.image());
+        let fresh = ConvRelu::new(filter, &weight, &[0.5; 7]).forward(&x, size);
+        assert_eq!(conv.forward(&x, size), fresh);
+        assert_eq!(fresh.len(), 2 * 7 * shape.pixels());
     }
 }
 
@@ -155,30 +197,49 @@ fn large_images_are_taken_in_pieces() {
 
 #[test]
 fn what_is_no_number_stays_none() {
-    let shape = shape(3, 2, [3, 3], [0, 0], [6, 5]);
-    let [mut x, weight, bias] = drawn(&shape, 1, 4);
-    // In the middle of the second channel, where nine windows see it, and in a corner, where one does.
-    for (at, windows) in [([2, 2], 9), ([0, 0], 1)] {
-        for bits in [
-            0x7fff_ffff,
-            0xffff_ffff,
-            0x7f80_0001,
-            0x7fc0_0000,
-            0x7f80_0000,
-        ] {
-            let place = (6 + at[0]) * 5 + at[1];
-            let before = std::mem::replace(&mut x[place], f32::from_bits(bits));
-            // Infinity times a negative value is cut off.
-            let least = if bits == 0x7f80_0000 { 0 } else { windows };
-            for found in each(&shape, &x, &weight, &bias) {
-                for kernel in found.chunks(12) {
-                    let none = kernel.iter().filter(|value| !value.is_finite()).count();
-                    assert!((least..=windows).contains(&none), "{bits:x}: {none}");
+    let mut strided = shape(3, 2, [3, 3], [1, 1], [6, 5]);
+    strided.filter.stride = 2;
+    // In the middle of the second channel and in a corner: so many windows see it.
+    for (shape, windows) in [
+        (shape(3, 2, [3, 3], [0, 0], [6, 5]), [9, 1]),
+        (shape(3, 2, [3, 3], [1, 1], [6, 5]), [9, 4]),
+        (shape(3, 2, [3, 1], [1, 0], [6, 5]), [3, 2]),
+        (strided, [1, 1]),
+    ] {
+        let [mut x, weight, bias] = drawn(&shape, 1, 4);
+        let pixels = shape.pixels();
+        for (at, windows) in [[2, 2], [0, 0]].into_iter().zip(windows) {
+            for bits in [
+                0x7fff_ffff,
+                0xffff_ffff,
+                0x7f80_0001,
+                0x7fc0_0000,
+                0x7f80_0000,
+            ] {
+                let place = (6 + at[0]) * 5 + at[1];
+                let before = std::mem::replace(&mut x[place], f32::from_bits(bits));
+                // Infinity times a negative value is cut off.
+                let least = if bits == 0x7f80_0000 { 0 } else { windows };
+                for found in each(&shape, &x, &weight, &bias) {
+                    for kernel in found.chunks(pixels) {
+                        let none = kernel.iter().filter(|value| !value.is_finite()).count();
+                        assert!((least..=windows).contains(&none), "{bits:x}: {none}");
+                    }
                 }
+                x[place] = before;
             }
-            x[place] = before;
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "larger than any memory")]
+fn sizes_do_not_wrap_round() {
+    let filter = shape(1, 1, [1, 3], [0, 1], [1, 1]).filter;
+    // Rows of five that come to four values where the count wraps round.
+    let rows = usize::MAX / 5 + 1;
+    assert_eq!(rows.wrapping_mul(5), 4);
+    ConvRelu::new(filter, &[0.0; 3], &[0.0]).forward(&[0.0; 4], [rows, 5]);
 }
 
 #[test]

@@ -36,10 +36,13 @@ struct Picked {
 impl<'a> Windows<'a> {
     /// Of `x`, `[inputs, h, w]`.
     pub(super) fn new(shape: &Shape, x: &'a [f32]) -> Self {
-        let ([height, width], [rows, columns]) = (shape.size, shape.out_size());
-        assert_eq!(x.len(), shape.filter.inputs * height * width, "image");
-        // What offsets of single values are counted in.
-        assert!(i32::try_from(height * width).is_ok(), "image too large");
+        let ([height, width], [_, columns]) = (shape.size, shape.out_size());
+        assert_eq!(x.len(), shape.image(), "image");
+        // Offsets of single values are counted in 32 bits.
+        assert!(
+            shape.filter.stride == 1 || i32::try_from(height * width).is_ok(),
+            "too large a plane for a stride"
+        );
         let [kernel_rows, kernel_columns] = shape.filter.kernel;
         let [above, before] = shape.filter.padding.map(|padding| padding as isize);
         let places = (0..kernel_rows as isize)
@@ -48,7 +51,7 @@ impl<'a> Windows<'a> {
             x,
             inputs: shape.filter.inputs,
             size: shape.size,
-            pixels: rows * columns,
+            pixels: shape.pixels(),
             columns,
             stride: shape.filter.stride,
             places: places.collect(),
@@ -84,24 +87,22 @@ impl<'a> Windows<'a> {
             at += here.len();
             panel = rest;
             let channels = &self.x[channel * plane..(channel + here.len()) * plane];
-            // SAFETY: so many planes are there, and runs and lanes are of values inside of a plane.
-            unsafe {
-                match self.stride {
-                    1 => {
-                        let (runs, count) = self.runs(pixels.clone(), place);
-                        match count {
-                            0 => here.fill([_mm256_setzero_ps(); VECTORS]),
-                            // Their number known, so that they are no loops.
-                            1 => copy(channels, plane, &runs[..1], here),
-                            2 => copy(channels, plane, &runs[..2], here),
-                            3 => copy(channels, plane, &runs[..3], here),
-                            _ => copy(channels, plane, &runs[..count], here),
-                        }
-                    }
-                    _ => {
-                        pick(channels, plane, &self.picked(pixels.clone(), place), here);
+            if self.stride == 1 {
+                let (runs, count) = self.runs(pixels.clone(), place);
+                // SAFETY: a plane for each of `here` is what was sliced, and runs are cut to the rows and columns of a plane.
+                unsafe {
+                    match count {
+                        // Their number known, so that they are no loops.
+                        1 => copy(channels, plane, &runs[..1], here),
+                        2 => copy(channels, plane, &runs[..2], here),
+                        3 => copy(channels, plane, &runs[..3], here),
+                        _ => copy(channels, plane, &runs[..count], here),
                     }
                 }
+            } else {
+                let picked = self.picked(pixels.clone(), place);
+                // SAFETY: likewise; lanes are of rows and columns of a plane, whose offsets fit in 32 bits as `new` has seen.
+                unsafe { pick(channels, plane, &picked, here) };
             }
         }
     }

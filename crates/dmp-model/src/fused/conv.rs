@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, backend_extension};
-use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use dmp_kernels::conv::{ConvRelu, Filter};
 use dmp_kernels::pool::{self, Pool, PoolShape};
@@ -29,7 +29,8 @@ pub trait InferenceBackend: burn::backend::Backend {
 impl InferenceBackend for Flex {
     fn conv_relu(x: FlexTensor, conv: Arc<ConvRelu>) -> FlexTensor {
         let x = x.to_contiguous();
-        let [batch, _, height, width] = x.layout().shape().dims();
+        let [batch, channels, height, width] = x.layout().shape().dims();
+        assert_eq!(channels, conv.filter().inputs, "channels");
         let out = conv.forward(values(&x), [height, width]);
         let [rows, columns] = conv.filter().out_size([height, width]);
         tensor(out, [batch, conv.filter().outputs, rows, columns])
@@ -86,6 +87,9 @@ pub fn pool_reference(x: Tensor<4>, kind: Pool, stride: usize, padding: usize) -
 }
 
 /// `relu(conv(x) + bias)` with weights that stay as they are; clones share them.
+///
+/// Where the kernel runs they are packed for it. It knows no gradients, so that weights on a device that tracks them have the
+/// reference compute.
 #[derive(Debug, Clone)]
 pub struct FrozenConv(Weights);
 
@@ -106,8 +110,7 @@ struct Tensors {
 }
 
 impl FrozenConv {
-    /// Takes weight `[D, C, kh, kw]` and bias `[D]`, and packs them where the kernel runs. It knows no gradients, so that a device that
-    /// tracks them takes the reference.
+    /// Takes weight `[D, C, kh, kw]` and bias `[D]`.
     pub fn new(weight: Tensor<4>, bias: Tensor<1>, stride: usize, padding: [usize; 2]) -> Self {
         let device = weight.device();
         if !available(&device) || device.is_autodiff() {
@@ -133,9 +136,13 @@ impl FrozenConv {
     }
 
     /// Images `[B, C, H, W]` → `[B, D, H', W']`.
+    ///
+    /// # Panics
+    /// When images are not on the device of the weights: a bug of the caller, never of a user.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match &self.0 {
             Weights::Packed(conv) => {
+                assert_eq!(x.device(), Device::flex(), "images elsewhere than weights");
                 Tensor::from_dispatch(Dispatch::conv_relu(x.into_dispatch(), Arc::clone(conv)))
             }
             Weights::Tensors(tensors) => {

@@ -4,9 +4,8 @@
 mod layout;
 mod weights;
 
-use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 pub use layout::{ConvSpec, convolutions};
 pub use weights::InceptionError;
@@ -14,31 +13,17 @@ pub use weights::InceptionError;
 use dmp_kernels::pool::Pool;
 
 use crate::fused::{self, FrozenConv};
-use crate::init;
 
 /// Rows and columns of the images it takes.
 pub const SIDE: usize = 299;
 
-/// The network. Read one from a weight file with [`Inception::load`].
-#[derive(Module, Debug)]
+/// The network, for measuring alone. Read one from a weight file with [`Inception::load`]; clones share the convolutions' weights.
+#[derive(Debug, Clone)]
 pub struct Inception {
-    convs: Vec<ConvRelu>,
+    /// With their norms folded in, and ReLU.
+    convs: Vec<FrozenConv>,
     /// 2048 → 1008, in the files that have it.
     classifier: Option<Linear>,
-}
-
-/// A convolution with its norm folded in, and ReLU.
-#[derive(Module, Debug)]
-struct ConvRelu {
-    weight: Param<Tensor<4>>,
-    bias: Param<Tensor<1>>,
-    #[module(skip)]
-    stride: usize,
-    #[module(skip)]
-    padding: [usize; 2],
-    /// In the place of the tensors, once they are read.
-    #[module(skip)]
-    frozen: Option<FrozenConv>,
 }
 
 /// What the network says about a batch.
@@ -55,34 +40,6 @@ impl Inception {
     pub const FEATURES: usize = 2048;
     /// Channels of the spatial features.
     const SPATIAL: usize = 7;
-
-    /// A network of zeros, for strict loading to fill.
-    fn zeroed(classes: Option<usize>, device: &Device) -> Self {
-        let conv = |spec: ConvSpec| ConvRelu {
-            weight: init::zeros(
-                [
-                    spec.channels[1],
-                    spec.channels[0],
-                    spec.kernel[0],
-                    spec.kernel[1],
-                ],
-                device,
-            ),
-            bias: init::zeros([spec.channels[1]], device),
-            stride: spec.stride,
-            padding: spec.padding,
-            frozen: None,
-        };
-        Self {
-            convs: convolutions().into_iter().map(conv).collect(),
-            classifier: classes.map(|classes| {
-                let mut linear = burn::nn::LinearConfig::new(Self::FEATURES, classes).init(device);
-                linear.weight = init::zeros([Self::FEATURES, classes], device);
-                linear.bias = Some(init::zeros([classes], device));
-                linear
-            }),
-        }
-    }
 
     /// Features of images `[batch, 3, 299, 299]`, scaled as [`super::resize`] does.
     pub fn forward(&self, images: Tensor<4>) -> InceptionOutput {
@@ -127,7 +84,7 @@ impl Inception {
 
 /// Convolutions in the order in which they run.
 struct Layers<'a> {
-    convs: std::slice::Iter<'a, ConvRelu>,
+    convs: std::slice::Iter<'a, FrozenConv>,
 }
 
 impl Layers<'_> {
@@ -184,24 +141,6 @@ impl Layers<'_> {
         let (double_flat, double_tall) = (self.next(stem.clone()), self.next(stem));
         let pool = self.next(pool(x));
         Tensor::cat(vec![single, flat, tall, double_flat, double_tall, pool], 1)
-    }
-}
-
-impl ConvRelu {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match &self.frozen {
-            Some(frozen) => frozen.forward(x),
-            None => unreachable!("reading the weights freezes them"),
-        }
-    }
-
-    /// Gives the tensors up for what computes.
-    fn freeze(&mut self) {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        let device = weight.device();
-        self.frozen = Some(FrozenConv::new(weight, bias, self.stride, self.padding));
-        self.weight = init::zeros([0; 4], &device);
-        self.bias = init::zeros([0], &device);
     }
 }
 

@@ -1,12 +1,15 @@
 //! Inception's weights, from the files that the evaluators people use have made.
 
-use burn::module::Module;
-use burn::tensor::Device;
+use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
 
+use super::Inception;
 use super::layout::{ConvSpec, convolutions};
-use super::{ConvRelu, Inception};
 use crate::checkpoint::torch::{TorchError, TorchFile};
 use crate::checkpoint::{FileError, HostTensor, Mismatch, TensorFile, Tensors, apply};
+use crate::fused::FrozenConv;
+use crate::init;
 
 /// ε of every batch norm.
 const NORM_EPS: f64 = 1e-3;
@@ -41,14 +44,58 @@ impl Inception {
         let classes = folded
             .get("classifier.bias")
             .and_then(|bias| bias.shape.first().copied());
-        let mut network = apply(Self::zeroed(classes, device), folded, str::to_owned)?.no_grad();
-        network.convs.iter_mut().for_each(ConvRelu::freeze);
-        Ok(network)
+        let Weights { convs, classifier } =
+            apply(Weights::zeroed(classes, device), folded, str::to_owned)?.no_grad();
+        let freeze = |(conv, spec): (Conv, ConvSpec)| {
+            let (weight, bias) = (conv.weight.val(), conv.bias.val());
+            FrozenConv::new(weight, bias, spec.stride, spec.padding)
+        };
+        Ok(Self {
+            convs: convs.into_iter().zip(convolutions()).map(freeze).collect(),
+            classifier,
+        })
     }
 
     /// Whether the file had the classifier, without which there is no Inception score.
     pub fn has_classifier(&self) -> bool {
         self.classifier.is_some()
+    }
+}
+
+/// What a file has to fill.
+#[derive(Module, Debug)]
+struct Weights {
+    convs: Vec<Conv>,
+    classifier: Option<Linear>,
+}
+
+/// A convolution with its norm folded in.
+#[derive(Module, Debug)]
+struct Conv {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Weights {
+    fn zeroed(classes: Option<usize>, device: &Device) -> Self {
+        let conv = |spec: ConvSpec| {
+            let ([inputs, outputs], [rows, columns]) = (spec.channels, spec.kernel);
+            Conv {
+                weight: init::zeros([outputs, inputs, rows, columns], device),
+                bias: init::zeros([outputs], device),
+            }
+        };
+        let classifier = |classes| {
+            let features = Inception::FEATURES;
+            let mut linear = LinearConfig::new(features, classes).init(device);
+            linear.weight = init::zeros([features, classes], device);
+            linear.bias = Some(init::zeros([classes], device));
+            linear
+        };
+        Self {
+            convs: convolutions().into_iter().map(conv).collect(),
+            classifier: classes.map(classifier),
+        }
     }
 }
 

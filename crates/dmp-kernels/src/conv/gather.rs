@@ -1,11 +1,16 @@
 //! Patches side by side, for any product of matrices.
 
-use super::Shape;
+use super::{Filter, Shape};
 
 /// Patches of output pixels `first` on, as columns: `[inputs·kh·kw, count]`.
 pub(super) fn gather(shape: &Shape, x: &[f32], first: usize, count: usize, out: &mut [f32]) {
     let ([height, width], [_, columns]) = (shape.size, shape.out_size());
-    let [kernel_rows, kernel_columns] = shape.filter.kernel;
+    let Filter {
+        kernel: [kernel_rows, kernel_columns],
+        stride,
+        padding: [above, before],
+        ..
+    } = shape.filter;
     let taps = (0..kernel_rows).flat_map(|y| (0..kernel_columns).map(move |x| (y, x)));
     let mut rows = out.chunks_exact_mut(count);
     for channel in x.chunks_exact(height * width) {
@@ -17,18 +22,11 @@ pub(super) fn gather(shape: &Shape, x: &[f32], first: usize, count: usize, out: 
                 let (y, from) = (pixel / columns, pixel % columns);
                 let run = (columns - from).min(rest.len());
                 let (head, tail) = rest.split_at_mut(run);
-                let source = (y * shape.filter.stride + down).checked_sub(shape.filter.padding[0]);
+                let source = (y * stride + down).checked_sub(above);
                 match source.filter(|&y| y < height) {
                     Some(y) => {
                         let line = &channel[y * width..(y + 1) * width];
-                        copy_line(
-                            line,
-                            head,
-                            from,
-                            right,
-                            shape.filter.stride,
-                            shape.filter.padding[1],
-                        );
+                        copy_line(line, head, from, right, stride, before);
                     }
                     None => head.fill(0.0),
                 }

@@ -133,14 +133,23 @@ fn probabilities(shape: AttentionShape, qkv: &[f32], rows: Rows, all: Rows, scor
     softmax_rows(scores, shape.tokens);
 }
 
+/// Values whose exponentials are taken as one row: what short rows leave beside whole vectors would take as long as those, and these
+/// stay in the first cache.
+const TOGETHER: usize = 2048;
+
 vectorised! {
     /// Softmax of each row of length `n`, in place.
     fn softmax_rows(scores: &mut [f32], n: usize) {
-        for row in scores.chunks_exact_mut(n) {
-            let max = max(row);
-            row.iter_mut().for_each(|x| *x = exp(*x - max));
-            let inverse = 1.0 / sum2(row, row, |x, _| x);
-            row.iter_mut().for_each(|x| *x *= inverse);
+        for rows in scores.chunks_mut(n * (TOGETHER / n).max(1)) {
+            for row in rows.chunks_exact_mut(n) {
+                let max = max(row);
+                row.iter_mut().for_each(|x| *x -= max);
+            }
+            rows.iter_mut().for_each(|x| *x = exp(*x));
+            for row in rows.chunks_exact_mut(n) {
+                let inverse = 1.0 / sum2(row, row, |x, _| x);
+                row.iter_mut().for_each(|x| *x *= inverse);
+            }
         }
     }
 }

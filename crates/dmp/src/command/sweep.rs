@@ -26,7 +26,7 @@ use running::Sweep;
 #[command(after_help = "\
 A recipe has the flags of 'dmp train' and 'dmp eval' by their long names:
 
-  out = \"runs/order\"                # folder of the sweep
+  out = \"runs/order\"                # folder of the sweep, which recipes can share
   seeds = [4, 5, 6]
   [train]                           # what all settings have
   steps = 2000

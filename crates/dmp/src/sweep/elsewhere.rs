@@ -1,7 +1,9 @@
-//! Records that the same recipe made on another machine, or in another folder.
+//! Records of the same settings that were made on another machine, or in another folder.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::record::{self, Record};
 
@@ -12,19 +14,23 @@ pub struct Elsewhere<'a>(pub &'a [PathBuf]);
 /// What a record from elsewhere must be of.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    /// Where it is in the folder.
-    pub(super) file: PathBuf,
-    /// The command.
-    pub(super) command: String,
+    /// Its file in the setting's folder.
+    pub(super) file: OsString,
     /// Stamps of what its flags name, as they are here.
     pub(super) inputs: BTreeMap<String, String>,
 }
 
 impl Elsewhere<'_> {
-    /// Records of all `wanted`, from one folder and of one product: a training stands for nothing without what was measured of
-    /// that very one. `product` is what is here, if anything is.
-    pub(super) fn records(&self, wanted: &[Wanted], product: Option<&str>) -> Option<Vec<Record>> {
-        self.0.iter().find_map(|folder| {
+    /// Records of all `wanted` of the setting with this hash, which says its flags whatever it is called, from one folder and of one
+    /// product: a training stands for nothing without what was measured of that very one. `product` is what is here, if anything is.
+    pub(super) fn records(
+        &self,
+        setting: &str,
+        wanted: &[Wanted],
+        product: Option<&str>,
+    ) -> Option<Vec<Record>> {
+        let mut folders = self.0.iter().flat_map(|folder| of_setting(folder, setting));
+        folders.find_map(|folder| {
             let records: Option<Vec<Record>> = wanted
                 .iter()
                 .map(|wanted| {
@@ -50,8 +56,20 @@ impl Wanted {
                 lasting(here) == lasting(there)
             })
         };
-        record.command == self.command && self.inputs.iter().all(alike)
+        self.inputs.iter().all(alike)
     }
+}
+
+/// Folders of the setting with this hash: recipes may have other names for it.
+fn of_setting(folder: &Path, hash: &str) -> Vec<PathBuf> {
+    let ending = format!("-{hash}");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().ends_with(&ending))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found
 }
 
 /// The part of a stamp that is the same for a copy on another machine: a file's length, and nothing of a folder.
@@ -64,8 +82,6 @@ fn lasting(stamp: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn record(product: &str, model: &str) -> Record {
@@ -84,16 +100,22 @@ mod tests {
         let paths: Vec<PathBuf> = folders.iter().map(|dir| dir.path().to_owned()).collect();
         let put = |folder: usize, name: &str, record: &Record| {
             let json = serde_json::to_vec(record).unwrap();
-            fs::write(paths[folder].join(name), json).unwrap();
+            let setting = paths[folder].join(format!("called-{folder}-5eed"));
+            fs::create_dir_all(&setting).unwrap();
+            fs::write(setting.join(name), json).unwrap();
         };
         let here = "10 bytes, changed at 5";
         let wanted = ["train", "eval"].map(|name| Wanted {
             file: name.into(),
-            command: "dmp train".to_owned(),
             inputs: BTreeMap::from([("model".to_owned(), here.to_owned())]),
         });
         let found = |product| {
-            let records = Elsewhere(&paths).records(&wanted, product)?;
+            assert!(
+                Elsewhere(&paths)
+                    .records("5eec", &wanted, product)
+                    .is_none()
+            );
+            let records = Elsewhere(&paths).records("5eed", &wanted, product)?;
             Some(records[1].product.clone().unwrap())
         };
         let there = "10 bytes, changed at 9";

@@ -83,6 +83,11 @@ impl Plan {
         &self.recipe.settings[step.setting]
     }
 
+    /// What tells a setting from one of other flags, whatever they are called.
+    pub fn hash(&self, step: Step) -> String {
+        hash(self.setting(step))
+    }
+
     /// The folder of a setting.
     pub fn folder(&self, step: Step) -> &PathBuf {
         &self.folders[step.setting]

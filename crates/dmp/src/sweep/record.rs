@@ -95,15 +95,14 @@ impl<'a> Records<'a> {
             if read(&path).is_some() {
                 return Ok(None);
             }
-            let file = path.strip_prefix(&self.plan.recipe.out).unwrap_or(&path);
             wanted.push(Wanted {
-                file: file.to_owned(),
-                command: self.command(step),
+                file: path.file_name().unwrap_or_default().to_owned(),
                 inputs: self.inputs(step)?,
             });
         }
         let product = self.product(step)?;
-        let found = self.elsewhere.records(&wanted, product.as_deref());
+        let setting = self.plan.hash(step);
+        let found = (self.elsewhere).records(&setting, &wanted, product.as_deref());
         Ok(found.and_then(|records| {
             let mut both = steps.into_iter().zip(records);
             both.find_map(|(of, record)| (of == step).then_some(record))

@@ -1,9 +1,9 @@
 //! Records of a sweep that was run elsewhere.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::harness::{Bench, refused};
+use crate::harness::{Bench, command, refused, succeeded};
 use crate::sweep::{EVAL, LIST, recipe, sweep};
 
 /// Records of another machine stand for its steps; what was trained there need not be here.
@@ -68,4 +68,30 @@ fn records_made_elsewhere_count_as_done() {
     assert!(error.contains("keeps its own"), "{error}");
     let error = refused(&format!("sweep {recipe} --records nowhere"));
     assert!(error.contains("--records nowhere"), "{error}");
+}
+
+/// The tables of docs/results.md are printed from the records in the repository: a change of a recipe, or of what tells settings
+/// apart, that has everything done again is no small one.
+#[test]
+fn records_in_the_repository_count_for_its_recipes() {
+    let bench = Bench::empty();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (recipe, records, steps) in [
+        ("order", "order", 57),
+        ("rates", "rates", 49),
+        ("rates-again", "rates", 63),
+        ("ablations", "ablations", 59),
+        ("below", "below", 9),
+        ("stable-targets", "rates", 15),
+    ] {
+        let recipe = root.join(format!("recipes/{recipe}.toml"));
+        let records = root.join(format!("docs/evidence/{records}"));
+        let (recipe, records) = (recipe.display(), records.display());
+        let mut command = command(&format!("sweep {recipe} --dry-run --records {records}"));
+        let output = command.current_dir(bench.path("")).output().unwrap();
+        let said = succeeded(&format!("sweep {recipe}"), output);
+        let done = said.lines().filter(|line| line.starts_with("done "));
+        assert_eq!(done.count(), steps, "{recipe}: {said}");
+        assert!(!said.contains("to do "), "{recipe}: {said}");
+    }
 }

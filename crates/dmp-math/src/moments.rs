@@ -19,6 +19,25 @@ pub struct Gaussian {
     pub covariance: Vec<f64>,
 }
 
+impl From<&Gaussian> for Moments {
+    /// The moments of the rows that a Gaussian was fitted to, so that others can join them.
+    ///
+    /// # Panics
+    /// When the covariance is not one of as many features as the mean.
+    fn from(gaussian: &Gaussian) -> Self {
+        let dim = gaussian.mean.len();
+        assert_eq!(gaussian.covariance.len(), dim * dim, "a covariance [d, d]");
+        let freedom = gaussian.count.saturating_sub(1) as f64;
+        Self {
+            dim,
+            count: gaussian.count,
+            mean: gaussian.mean.clone(),
+            scatter: Mat::from_fn(dim, dim, |i, j| gaussian.covariance[i * dim + j] * freedom),
+            fault: None,
+        }
+    }
+}
+
 /// Why features have no mean and covariance.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MomentsError {

@@ -207,6 +207,7 @@ impl Bench {
             model_sha256: String::new(),
             data: "noise".to_owned(),
             data_sha256: String::new(),
+            class: None,
             seed: 0,
             steps: u64::MAX,
             batch: self.batch,

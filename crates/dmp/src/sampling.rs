@@ -94,10 +94,17 @@ impl<'a> Sampling<'a> {
             "--guidance is {}; give a number, 1 for none",
             args.guidance
         );
-        if let Some(class) = args.class {
+        if let Some(classes) = &args.class {
             anyhow::ensure!(
-                class < model.num_classes,
-                "--class {class}: the model has {} classes; give a number from 0 to {}",
+                model.num_classes > 1,
+                "--class {classes}: the model has no classes; leave it out"
+            );
+        }
+        if let Some(classes) = &args.class
+            && let Some(class) = classes.beyond(model.num_classes)
+        {
+            anyhow::bail!(
+                "--class {classes}: the model has {} classes; give numbers from 0 to {}, not {class}",
                 model.num_classes,
                 model.num_classes - 1
             );
@@ -182,7 +189,10 @@ impl Recipe {
     fn draw(&self, model: &Model, images: Range<usize>) -> Result<SampledBatch> {
         let labels: Vec<usize> = images
             .clone()
-            .map(|i| self.args.class.unwrap_or(i % self.num_classes))
+            .map(|i| match &self.args.class {
+                Some(classes) => classes.in_turn(i),
+                None => i % self.num_classes,
+            })
             .collect();
         let method = match self.args.sampler {
             Sampler::Ddpm => Method::Ddpm,

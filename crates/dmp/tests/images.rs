@@ -66,20 +66,21 @@ fn data_sets_of_other_programs_are_read_in_their_order() {
                 item.name
             );
         }
-        let data: Dataset = dmp::data::open(
-            &name,
-            Wanted {
-                shape: Some(ImageShape {
-                    channels: 3,
-                    height: 8,
-                    width: 8,
-                }),
-                max_bad: 0,
-            },
-        )
-        .unwrap();
+        let wanted = Wanted {
+            shape: Some(ImageShape {
+                channels: 3,
+                height: 8,
+                width: 8,
+            }),
+            max_bad: 0,
+        };
+        let data: Dataset = dmp::data::open(&name, wanted, None).unwrap();
         assert_eq!(data.labels(), [0, 1, 0, 1, 1, 2, 2], "{pattern}");
         assert_eq!(data.pixels(6).unwrap()[0], pictures[6 * 192], "{pattern}");
+        let classes = "0,2".parse().unwrap();
+        let some = dmp::data::open(&name, wanted, Some(&classes)).unwrap();
+        assert_eq!(some, data.of_classes(&classes).unwrap(), "{pattern}");
+        assert_eq!(some.labels(), [0, 0, 2, 2], "{pattern}");
     }
 }
 

@@ -38,6 +38,8 @@ enum Asset {
     Features,
     /// Mean and covariance of the network's features
     Statistics,
+    /// The same of each class
+    ClassStatistics,
     /// The backbone: hours
     Backbone,
     /// Everything, in order
@@ -53,10 +55,12 @@ pub fn run(args: &Args) -> Result<()> {
         Asset::Images => images(source),
         Asset::Features => features(source),
         Asset::Statistics => statistics(source),
+        Asset::ClassStatistics => class_statistics(source),
         Asset::Backbone => backbone(run),
         Asset::All => images(source)
             .and_then(|()| features(source))
             .and_then(|()| statistics(source))
+            .and_then(|()| class_statistics(source))
             .and_then(|()| backbone(run)),
         Asset::FeaturesCheck => features::check(source),
     }
@@ -79,6 +83,14 @@ fn statistics(source: &Path) -> Result<()> {
     write(
         "statistics.safetensors",
         &statistics::build(source, &network)?,
+    )
+}
+
+fn class_statistics(source: &Path) -> Result<()> {
+    let network = read(FEATURES)?;
+    write(
+        "class-statistics.safetensors",
+        &statistics::build_by_class(source, &network)?,
     )
 }
 

@@ -1,11 +1,11 @@
-//! `statistics.safetensors`: mean and covariance of the feature network's features.
+//! `statistics.safetensors`: mean and covariance of the feature network's features; `class-statistics.safetensors`: of each class.
 
 use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
 use dmp::data::demo::IMAGES_PER_CLASS;
-use dmp::data::statistics::{self, Split};
+use dmp::data::statistics::{self, Split, by_class};
 use dmp_math::frechet::frechet_distance;
 use dmp_math::moments::{Gaussian, Moments};
 use dmp_model::features::FashionCnn;
@@ -21,17 +21,14 @@ const VALIDATION_PER_CLASS: usize = 1_000;
 
 /// The statistics' file for the feature network in `network`; says how far the splits lie from each other.
 pub fn build(folder: &Path, network: &[u8]) -> Result<Vec<u8>> {
-    let device = Device::flex();
-    let cnn = FashionCnn::from_safetensors(network, &device)?;
-    let (train, test) = (source::train(folder)?, source::test(folder)?);
-    let all: Vec<usize> = (0..test.labels.len()).collect();
-    let embedded = of_every_class(&train, 0, IMAGES_PER_CLASS);
-    let next = of_every_class(&train, IMAGES_PER_CLASS, VALIDATION_PER_CLASS);
-    let splits = [
-        (Split::HeldOut, fit(&cnn, &test, &all, &device)?),
-        (Split::Validation, fit(&cnn, &train, &next, &device)?),
-        (Split::Train, fit(&cnn, &train, &embedded, &device)?),
-    ];
+    let sources = Sources::open(folder, network)?;
+    let splits = Split::ALL
+        .map(|split| {
+            let (data, indices) = sources.of(split);
+            Ok((split, sources.fit(data, &indices)?))
+        })
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
     for (i, (a, first)) in splits.iter().enumerate() {
         for (b, second) in &splits[i + 1..] {
             println!("{a} to {b}: {:.4}", frechet_distance(first, second)?);
@@ -40,17 +37,62 @@ pub fn build(folder: &Path, network: &[u8]) -> Result<Vec<u8>> {
     Ok(statistics::write(&splits, &hex(&Sha256::digest(network)))?)
 }
 
-/// `count` images of each class, after the first `skip`.
-fn of_every_class(data: &Labelled, skip: usize, count: usize) -> Vec<usize> {
-    (0..CLASSES)
-        .flat_map(|class| data.of_class(class).skip(skip).take(count))
-        .collect()
+/// The file of the statistics of each class.
+pub fn build_by_class(folder: &Path, network: &[u8]) -> Result<Vec<u8>> {
+    let sources = Sources::open(folder, network)?;
+    let splits = Split::ALL
+        .map(|split| {
+            let (data, indices) = sources.of(split);
+            let fits = (0..CLASSES).map(|class| {
+                let of_class = |index: &usize| usize::from(data.labels[*index]) == class;
+                let indices: Vec<usize> = indices.iter().copied().filter(of_class).collect();
+                sources.fit(data, &indices)
+            });
+            Ok((split, fits.collect::<Result<Vec<_>>>()?))
+        })
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    Ok(by_class::write(&splits, &hex(&Sha256::digest(network)))?)
 }
 
-fn fit(cnn: &FashionCnn, data: &Labelled, indices: &[usize], device: &Device) -> Result<Gaussian> {
-    let mut moments = Moments::new(FashionCnn::FEATURES);
-    for (_, images) in batches(data, indices, device) {
-        moments.push_rows(&cnn.forward(images).features.try_into_vec_as::<f32>()?);
+/// Fashion-MNIST, and the network that looks at it.
+struct Sources {
+    cnn: FashionCnn,
+    device: Device,
+    train: Labelled,
+    test: Labelled,
+}
+
+impl Sources {
+    fn open(folder: &Path, network: &[u8]) -> Result<Self> {
+        let device = Device::flex();
+        Ok(Self {
+            cnn: FashionCnn::from_safetensors(network, &device)?,
+            device,
+            train: source::train(folder)?,
+            test: source::test(folder)?,
+        })
     }
-    Ok(moments.finish()?)
+
+    /// Where the images of a split are, and which they are.
+    fn of(&self, split: Split) -> (&Labelled, Vec<usize>) {
+        let train = |skip, count| {
+            let of_class = |class| self.train.of_class(class).skip(skip).take(count);
+            (&self.train, (0..CLASSES).flat_map(of_class).collect())
+        };
+        match split {
+            Split::HeldOut => (&self.test, (0..self.test.labels.len()).collect()),
+            Split::Validation => train(IMAGES_PER_CLASS, VALIDATION_PER_CLASS),
+            Split::Train => train(0, IMAGES_PER_CLASS),
+        }
+    }
+
+    fn fit(&self, data: &Labelled, indices: &[usize]) -> Result<Gaussian> {
+        let mut moments = Moments::new(FashionCnn::FEATURES);
+        for (_, images) in batches(data, indices, &self.device) {
+            let features = self.cnn.forward(images).features;
+            moments.push_rows(&features.try_into_vec_as::<f32>()?);
+        }
+        Ok(moments.finish()?)
+    }
 }

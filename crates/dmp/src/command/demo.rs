@@ -144,6 +144,7 @@ fn settings(args: &DemoArgs, data: &Dataset, device: &Device) -> Result<PatchSet
         model_sha256: backbone.fingerprint.clone(),
         data: "demo".to_owned(),
         data_sha256: data.fingerprint(),
+        class: None,
         seed: args.seed,
         steps: args.steps,
         batch: 128,

@@ -40,7 +40,7 @@ pub struct EvalArgs {
     /// What to compare with: a folder of images, an .npz of images or statistics, a .safetensors of features; or, for
     /// what the demo's model draws and in the features of the demo's own network, 'held-out' (Fashion-MNIST's 10 000
     /// test images: report against these), 'validation' (10 000 that the model has not seen: choose settings with
-    /// these) or 'train' (the embedded 20 000)
+    /// these) or 'train' (the embedded 20 000); with --class, those of its images that are of these classes
     #[arg(long, default_value = "held-out")]
     reference: String,
     /// Print one JSON object
@@ -103,6 +103,15 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
         );
     }
     let model = model(args, device)?;
+    if let Some(classes) = &args.sampling.class
+        && let Some(class) = classes.beyond(demo::NUM_CLASSES)
+    {
+        bail!(
+            "--class {classes}: --reference {} has classes 0 to {}, not {class}; leave it out, or give --reference FOLDER or FILE",
+            args.reference,
+            demo::NUM_CLASSES - 1
+        );
+    }
     if args.dry_run {
         Sampling::new(&model, &args.sampling, device)?;
         return Err(nothing_measured());
@@ -128,6 +137,7 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
             "frechet_of_means": score.frechet_of_means,
             "accuracy": score.accuracy,
             "count": score.count,
+            "reference_count": score.reference_count,
             "sampling": args.sampling,
             "schedule": model.schedule,
         });
@@ -142,6 +152,12 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
             100.0 * score.accuracy
         ))?;
         say(format_args!("images: {}", score.count))?;
+        if let (Some(classes), Some(count)) = (&args.sampling.class, score.reference_count) {
+            say(format_args!(
+                "held against: the {count} of class {classes} in {}",
+                args.reference
+            ))?;
+        }
     }
     Ok(())
 }

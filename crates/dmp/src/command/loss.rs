@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::DIFFUSION_STEPS;
 use crate::compute::Dtype;
-use crate::data::{self, ImageShape, Wanted};
+use crate::data::{self, Classes, ImageShape, Wanted};
 use crate::evaluate::loss::{LossBand, LossRequest, loss_profile};
 use crate::flags;
 use crate::models::{Model, check_data};
@@ -41,6 +41,9 @@ pub struct LossArgs {
     /// .parquet or .npz files of images, or latents
     #[arg(long, default_value = "demo")]
     data: String,
+    /// Take images of these classes only, as in 7, 5-9 or 0,2,5-9 [default: all]
+    #[arg(long)]
+    class: Option<Classes>,
     /// Images, each with a noise and a timestep of its own
     #[arg(long, default_value_t = 2000, value_parser = flags::count)]
     count: usize,
@@ -103,6 +106,7 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
             shape: Some(shape),
             max_bad: args.max_bad,
         },
+        args.class.as_ref(),
     )?;
     check_data(&data, &args.data, layout, base.num_classes)?;
     let request = LossRequest {
@@ -118,6 +122,7 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
             "patch_below": args.patch_below,
             "patch_scale": args.patch_scale,
             "data": args.data,
+            "class": args.class,
             "count": args.count,
             "seed": args.seed,
             "schedule": base.schedule,

@@ -73,6 +73,7 @@ impl PretrainArgs {
             model_sha256: None,
             data: training.data.clone(),
             data_sha256: data.fingerprint(),
+            class: training.class.clone(),
             seed: training.seed,
             steps: self.steps,
             batch: training.batch,
@@ -131,6 +132,12 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
         shape.width,
         shape.height
     );
+    if let Some(classes) = &args.training.class {
+        crate::tell!(
+            "note: the model has {} classes and learns {classes} alone; give --class {classes} when drawing from it",
+            data.num_classes()
+        );
+    }
     let settings = args.settings(&data);
     settings.backbone.validate()?;
     let work = args.training.whole_work(&settings.backbone);

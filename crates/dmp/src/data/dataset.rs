@@ -4,7 +4,7 @@ use dmp_math::seed::Stream;
 use dmp_model::checkpoint::hex;
 use sha2::{Digest, Sha256};
 
-use super::DataError;
+use super::{Classes, DataError};
 
 /// Size of every image of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,27 @@ impl Dataset {
             shape,
             num_classes,
             oriented: false,
+        })
+    }
+
+    /// The images of some classes, in their order. Labels stay what they are.
+    ///
+    /// # Errors
+    /// When a class is none of the data's, or no image is of it.
+    pub fn of_classes(self, classes: &Classes) -> Result<Self, DataError> {
+        let kept = classes.among(&self.labels, self.num_classes)?;
+        let size = self.shape.len();
+        let values = match &self.values {
+            Values::Pixels(pixels) => Values::Pixels(rows(pixels, size, &kept)),
+            Values::Latents(Latents { mean, std }) => Values::Latents(Latents {
+                mean: rows(mean, 2 * size, &kept),
+                std: rows(std, 2 * size, &kept),
+            }),
+        };
+        Ok(Self {
+            values,
+            labels: rows(&self.labels, 1, &kept),
+            ..self
         })
     }
 
@@ -240,6 +261,14 @@ impl Dataset {
     }
 }
 
+/// Some rows of `[count, width]`.
+fn rows<T: Copy>(values: &[T], width: usize, kept: &[usize]) -> Vec<T> {
+    let mut found = Vec::with_capacity(kept.len() * width);
+    kept.iter()
+        .for_each(|&row| found.extend_from_slice(&values[row * width..][..width]));
+    found
+}
+
 /// Writes pixels, scaled, row by row; each row from its end where they are to be mirrored.
 fn scaled(pixels: &[u8], width: usize, flip: bool, out: &mut [f32]) {
     let rows = pixels.chunks_exact(width);
@@ -259,90 +288,4 @@ pub fn to_unit(pixel: u8) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use dmp_math::seed::{Purpose, stream};
-
-    use super::*;
-
-    const SHAPE: ImageShape = ImageShape {
-        channels: 2,
-        height: 2,
-        width: 3,
-    };
-
-    fn one(place: usize) -> Stream {
-        stream(1, Purpose::Latent, place as u64)
-    }
-
-    #[test]
-    fn a_latent_is_drawn_from_its_own_gaussian() {
-        let row = |image: usize, flip: usize| (10 * image + 100 * flip) as f32;
-        let rows = [row(0, 0), row(0, 1), row(1, 0), row(1, 1)];
-        let latents = Latents {
-            mean: rows.iter().flat_map(|&value| [value; 12]).collect(),
-            std: rows.iter().flat_map(|&value| [value / 100.0; 12]).collect(),
-        };
-        let data = Dataset::of_latents(latents.clone(), vec![0, 1], SHAPE, 2).unwrap();
-        assert_eq!(data.pixels(0), None);
-        let mut out = vec![0.0; 24];
-        data.fill_batch(&[1, 0], &[true, false], one, &mut out);
-        let mut noise = [0.0; 12];
-        one(0).fill_normal(&mut noise);
-        for (value, noise) in out.iter().zip(noise) {
-            assert!((value - (110.0 + 1.1 * noise)).abs() < 1e-5, "{value}");
-        }
-        assert_eq!(out[12..], [0.0; 12]);
-        let other = Latents {
-            std: vec![0.0; 48],
-            ..latents.clone()
-        };
-        let other = Dataset::of_latents(other, vec![0, 1], SHAPE, 2).unwrap();
-        assert_ne!(other.fingerprint(), data.fingerprint());
-        assert!(Dataset::of_latents(latents, vec![0], SHAPE, 2).is_err());
-    }
-
-    /// Three images whose pixels are 0, 1, 2, … 35.
-    fn counting() -> Dataset {
-        Dataset::new((0..36).collect(), vec![0, 1, 1], SHAPE, 2).unwrap()
-    }
-
-    #[test]
-    fn a_batch_holds_the_images_asked_for_mirrored_row_by_row() {
-        let mut out = vec![0.0; 24];
-        counting().fill_batch(&[2, 0], &[false, true], one, &mut out);
-        let pixels: Vec<f32> = out.iter().map(|x| ((x + 1.0) * 127.5).round()).collect();
-        let first: Vec<f32> = (24..36).map(|x| x as f32).collect();
-        assert_eq!(pixels[..12], first);
-        assert_eq!(
-            pixels[12..],
-            [2.0, 1.0, 0.0, 5.0, 4.0, 3.0, 8.0, 7.0, 6.0, 11.0, 10.0, 9.0]
-        );
-    }
-
-    #[test]
-    fn black_and_white_scale_to_the_ends() {
-        assert_eq!((to_unit(0), to_unit(255)), (-1.0, 1.0));
-    }
-
-    #[test]
-    fn pixels_and_labels_must_agree() {
-        let short = Dataset::new(vec![0; 35], vec![0, 1, 1], SHAPE, 2);
-        assert!(matches!(
-            short,
-            Err(DataError::Length {
-                values: 35,
-                count: 3,
-                ..
-            })
-        ));
-        let label = Dataset::new(vec![0; 36], vec![0, 1, 2], SHAPE, 2);
-        assert!(matches!(
-            label,
-            Err(DataError::Label {
-                index: 2,
-                label: 2,
-                ..
-            })
-        ));
-    }
-}
+mod tests;

@@ -8,10 +8,10 @@ use dmp_model::features::{FashionCnn, FeatureError};
 use image::ImageFormat;
 use sha2::{Digest, Sha256};
 
-use super::statistics::{self, StatisticsError};
+use super::statistics::{self, StatisticsError, by_class};
 
 pub use super::statistics::Split;
-use super::{DataError, Dataset, ImageShape};
+use super::{Classes, DataError, Dataset, ImageShape};
 
 /// Images of each class among the embedded ones: the first of Fashion-MNIST's training images.
 pub const IMAGES_PER_CLASS: usize = 2_000;
@@ -34,6 +34,8 @@ pub const BACKBONE: &[u8] = include_bytes!("../../../../assets/backbone.safetens
 const FEATURES: &[u8] = include_bytes!("../../../../assets/features.safetensors");
 /// Mean and covariance of the features of three sets of images.
 const STATISTICS: &[u8] = include_bytes!("../../../../assets/statistics.safetensors");
+/// The same of each class of theirs.
+const CLASS_STATISTICS: &[u8] = include_bytes!("../../../../assets/class-statistics.safetensors");
 
 /// The embedded feature network.
 ///
@@ -43,12 +45,16 @@ pub fn features(device: &Device) -> Result<FashionCnn, FeatureError> {
     FashionCnn::from_safetensors(FEATURES, device)
 }
 
-/// Mean and covariance of the embedded network's features over `split`.
+/// Mean and covariance of the embedded network's features over `split`, or over its images of some classes.
 ///
 /// # Errors
-/// When the embedded file is malformed or of another network's features, which tests rule out.
-pub fn statistics(split: Split) -> Result<Gaussian, StatisticsError> {
-    statistics::read(STATISTICS, split, &hex(&Sha256::digest(FEATURES)))
+/// When there is no such class, or the embedded file is malformed or of another network's features, which tests rule out.
+pub fn statistics(split: Split, classes: Option<&Classes>) -> Result<Gaussian, StatisticsError> {
+    let network = hex(&Sha256::digest(FEATURES));
+    match classes {
+        None => statistics::read(STATISTICS, split, &network),
+        Some(classes) => by_class::read(CLASS_STATISTICS, split, classes, &network),
+    }
 }
 
 /// The embedded images in class order: image i is of class i / 2 000.

@@ -32,6 +32,23 @@ pub enum DataError {
         /// Classes declared.
         num_classes: usize,
     },
+    /// Images are asked for of a class that there is none of.
+    #[error("there are {num_classes} classes; give numbers from 0 to {}, not {class}", num_classes - 1)]
+    NoClass {
+        /// The class.
+        class: usize,
+        /// Classes declared.
+        num_classes: usize,
+    },
+    /// Images are asked for of some classes, and there are none.
+    #[error("its images have no classes; leave it out, or put each class into a sub-folder")]
+    NoClasses,
+    /// Images are asked for of a class that has none.
+    #[error("no image is of class {class}; leave it out, or add images")]
+    EmptyClass {
+        /// The class.
+        class: usize,
+    },
     /// Nothing to draw batches from.
     #[error("cannot draw batches of {batch} from {len} images; both must be at least 1")]
     EmptyBatch {

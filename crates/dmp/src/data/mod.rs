@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`classes`] | some of the classes, as a user names them |
 //! | [`dataset`] | images and labels in memory, and their scaling to [-1, 1] |
 //! | [`order`] | which images a training step sees, as a function of (seed, step) |
 //! | [`open`](mod@open) | whatever a user names |
@@ -13,6 +14,7 @@
 //! | [`demo`] | the embedded images, feature network and reference statistics |
 
 pub mod array;
+pub mod classes;
 pub mod dataset;
 pub mod demo;
 mod error;
@@ -23,6 +25,7 @@ pub mod picture;
 pub mod source;
 pub mod statistics;
 
+pub use classes::Classes;
 pub use dataset::{Dataset, ImageShape, Latents, to_unit};
 pub use error::DataError;
 pub use open::{Wanted, open};

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{Dataset, ImageShape, Picture, Source, demo, latents};
+use super::{Classes, Dataset, ImageShape, Picture, Source, demo, latents};
 use crate::memory::ensure_fits;
 use crate::run::progress_bar;
 
@@ -18,14 +18,22 @@ pub struct Wanted {
     pub max_bad: usize,
 }
 
-/// Opens `demo`, a folder of latents, or images wherever a [`Source`] finds them.
-pub fn open(name: &str, wanted: Wanted) -> Result<Dataset> {
+/// Opens `demo`, a folder of latents, or images wherever a [`Source`] finds them; of them the images of some classes, or all.
+pub fn open(name: &str, wanted: Wanted, classes: Option<&Classes>) -> Result<Dataset> {
+    let place = || match classes {
+        Some(classes) => format!("--class {classes}: data '{name}'"),
+        None => format!("data '{name}'"),
+    };
+    let some = |all: Dataset| match classes {
+        Some(classes) => all.of_classes(classes).with_context(place),
+        None => Ok(all),
+    };
     if name == "demo" {
-        return Ok(demo::images()?);
+        return some(demo::images()?);
     }
     let path = Path::new(name);
     if latents::is_one(path) {
-        return latents::open(path);
+        return some(latents::open(path)?);
     }
     let source = Source::open(name)?;
     let shape = wanted.shape.with_context(|| {
@@ -43,31 +51,45 @@ pub fn open(name: &str, wanted: Wanted) -> Result<Dataset> {
             " latents, which 'dmp cache' makes of images"
         }
     );
+    let count = source.items().len();
+    let chosen = match classes {
+        None => (0..count).collect(),
+        Some(classes) => {
+            let labels: Vec<u32> = (0..count).map(|index| source.label(index)).collect();
+            let chosen = classes.among(&labels, source.classes());
+            chosen.with_context(place)?
+        }
+    };
     ensure_fits(
         &format!("data '{name}'"),
-        source.items().len() as u128 * shape.len() as u128,
+        chosen.len() as u128 * shape.len() as u128,
         "give fewer or smaller images",
     )?;
-    images(&source, name, shape, wanted.max_bad)
+    images(&source, name, &chosen, shape, wanted.max_bad)
 }
 
 /// Images read at a time: in their order, as some files are read best, and decoded on all cores.
 const AT_A_TIME: usize = 64;
 
-fn images(source: &Source, name: &str, shape: ImageShape, max_bad: usize) -> Result<Dataset> {
-    let count = source.items().len();
+fn images(
+    source: &Source,
+    name: &str,
+    chosen: &[usize],
+    shape: ImageShape,
+    max_bad: usize,
+) -> Result<Dataset> {
+    let count = chosen.len();
     let bar = progress_bar(count as u64, 0, "images").with_prefix("reading");
     let mut images = Vec::with_capacity(count * shape.len());
     let mut labels = Vec::with_capacity(count);
     let mut bad = Vec::new();
-    for first in (0..count).step_by(AT_A_TIME) {
-        let range = first..count.min(first + AT_A_TIME);
-        let contents: Vec<_> = range.clone().map(|index| source.content(index)).collect();
+    for some in chosen.chunks(AT_A_TIME) {
+        let contents: Vec<_> = some.iter().map(|&index| source.content(index)).collect();
         let pictures: Vec<Result<Vec<u8>>> = contents
             .into_par_iter()
             .map(|content| Ok(fitted(content?.picture()?, shape)))
             .collect();
-        for (index, picture) in range.zip(pictures) {
+        for (&index, picture) in some.iter().zip(pictures) {
             match picture {
                 Ok(pixels) => {
                     images.extend(pixels);
@@ -80,7 +102,7 @@ fn images(source: &Source, name: &str, shape: ImageShape, max_bad: usize) -> Res
                 }
             }
         }
-        bar.inc(AT_A_TIME as u64);
+        bar.inc(some.len() as u64);
     }
     bar.finish_and_clear();
     ensure!(
@@ -135,7 +157,7 @@ mod tests {
         save(folder.path(), "bag/1.png", 20);
         save(folder.path(), "bag/deep/2.png", 30);
         let name = folder.path().display().to_string();
-        let data = open(&name, wanted(0)).unwrap();
+        let data = open(&name, wanted(0), None).unwrap();
         assert_eq!((data.labels(), data.num_classes()), (&[0, 0, 1][..], 2));
         assert_eq!(
             (data.pixels(0).unwrap()[0], data.pixels(2).unwrap()[15]),
@@ -144,16 +166,16 @@ mod tests {
         assert!(!data.is_oriented());
 
         std::fs::write(folder.path().join("bag/3.png"), "no image").unwrap();
-        let error = open(&name, wanted(0)).unwrap_err().to_string();
+        let error = open(&name, wanted(0), None).unwrap_err().to_string();
         assert!(
             error.contains("1 of 4") && error.contains("3.png") && error.contains("--max-bad 1"),
             "{error}"
         );
-        assert_eq!(open(&name, wanted(1)).unwrap().len(), 3);
+        assert_eq!(open(&name, wanted(1), None).unwrap().len(), 3);
 
         // An image in no sub-folder: no classes.
         save(folder.path(), "loose.png", 40);
-        let data = open(&name, wanted(1)).unwrap();
+        let data = open(&name, wanted(1), None).unwrap();
         assert_eq!((data.len(), data.num_classes()), (4, 1));
     }
 
@@ -166,11 +188,11 @@ mod tests {
             max_bad: 0,
         };
         for (name, word) in [("nowhere", "'nowhere'"), (name.as_str(), "no images there")] {
-            let error = open(name, wanted(0)).unwrap_err().to_string();
+            let error = open(name, wanted(0), None).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
         save(folder.path(), "1.png", 10);
-        let error = open(&name, no_size).unwrap_err().to_string();
+        let error = open(&name, no_size, None).unwrap_err().to_string();
         assert!(error.contains("--image-size"), "{error}");
         let latents = ImageShape {
             channels: 4,
@@ -180,7 +202,7 @@ mod tests {
             shape: Some(latents),
             max_bad: 0,
         };
-        let error = open(&name, of_latents).unwrap_err().to_string();
+        let error = open(&name, of_latents, None).unwrap_err().to_string();
         assert!(error.contains("'dmp cache' makes of images"), "{error}");
     }
 }

@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use dmp_math::moments::Gaussian;
+use dmp_math::moments::{Gaussian, MomentsError};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, serialize};
 use thiserror::Error;
+
+pub mod by_class;
 
 /// Metadata key of the SHA-256 of the feature network's file, in hexadecimal.
 const NETWORK_KEY: &str = "dmp.features_sha256";
@@ -83,6 +85,9 @@ pub enum StatisticsError {
         /// SHA-256 of the network at hand.
         expected: String,
     },
+    /// Statistics of single classes do not go together.
+    #[error("the feature statistics of single classes do not go together")]
+    Moments(#[from] MomentsError),
 }
 
 /// Reads the statistics of `split` in the features of the network whose file has this SHA-256.
@@ -90,15 +95,7 @@ pub enum StatisticsError {
 /// # Errors
 /// When the bytes are no such file, tensors are missing or misshapen, or the network is another.
 pub fn read(bytes: &[u8], split: Split, network_sha256: &str) -> Result<Gaussian, StatisticsError> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(StatisticsError::Format)?;
-    let found = (metadata.metadata().as_ref()).and_then(|pairs| pairs.get(NETWORK_KEY));
-    if found.is_none_or(|found| found != network_sha256) {
-        return Err(StatisticsError::Network {
-            found: found.map_or_else(|| "unknown".to_owned(), Clone::clone),
-            expected: network_sha256.to_owned(),
-        });
-    }
-    let file = SafeTensors::deserialize(bytes).map_err(StatisticsError::Format)?;
+    let file = opened(bytes, network_sha256)?;
     let dim = tensor(&file, split, "mean")?.shape().iter().product();
     let count = words(&file, split, "count", Dtype::U64, &[])?;
     let mean = words(&file, split, "mean", Dtype::F64, &[dim])?;
@@ -116,6 +113,22 @@ pub fn read(bytes: &[u8], split: Split, network_sha256: &str) -> Result<Gaussian
     })
 }
 
+/// The tensors of a file that belongs to this network.
+fn opened<'file>(
+    bytes: &'file [u8],
+    network_sha256: &str,
+) -> Result<SafeTensors<'file>, StatisticsError> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(StatisticsError::Format)?;
+    let found = (metadata.metadata().as_ref()).and_then(|pairs| pairs.get(NETWORK_KEY));
+    if found.is_none_or(|found| found != network_sha256) {
+        return Err(StatisticsError::Network {
+            found: found.map_or_else(|| "unknown".to_owned(), Clone::clone),
+            expected: network_sha256.to_owned(),
+        });
+    }
+    SafeTensors::deserialize(bytes).map_err(StatisticsError::Format)
+}
+
 /// The file of these statistics, in the features of the network whose file has this SHA-256.
 ///
 /// # Errors
@@ -124,7 +137,7 @@ pub fn write(
     splits: &[(Split, Gaussian)],
     network_sha256: &str,
 ) -> Result<Vec<u8>, StatisticsError> {
-    let mut tensors = Vec::new();
+    let mut tensors: Vec<Stored> = Vec::new();
     for (split, gaussian) in splits {
         let dim = gaussian.mean.len();
         let mut push = |field: &str, dtype, shape, bytes| {
@@ -144,6 +157,13 @@ pub fn write(
             to_bytes(&gaussian.covariance),
         );
     }
+    encoded(&tensors, network_sha256)
+}
+
+/// Name, type, shape and bytes of a tensor.
+type Stored = (String, Dtype, Vec<usize>, Vec<u8>);
+
+fn encoded(tensors: &[Stored], network_sha256: &str) -> Result<Vec<u8>, StatisticsError> {
     let views = (tensors.iter())
         .map(|(name, dtype, shape, bytes)| {
             Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?))
@@ -174,14 +194,14 @@ fn tensor<'file>(
     (file.tensor(&name)).map_err(|_| StatisticsError::Missing { name })
 }
 
-/// The eight bytes of each value, once type and shape are right.
-fn words<'file>(
+/// The bytes of each value, once type and shape are right.
+fn words<'file, const BYTES: usize>(
     file: &SafeTensors<'file>,
     split: Split,
     field: &str,
     dtype: Dtype,
     shape: &[usize],
-) -> Result<&'file [[u8; 8]], StatisticsError> {
+) -> Result<&'file [[u8; BYTES]], StatisticsError> {
     let view = tensor(file, split, field)?;
     if view.dtype() != dtype || view.shape() != shape {
         return Err(StatisticsError::Misshapen {
@@ -194,58 +214,4 @@ fn words<'file>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gaussian() -> Gaussian {
-        Gaussian {
-            count: 7,
-            mean: vec![0.25, -1.0],
-            covariance: vec![2.0, 0.5, 0.5, 3.0],
-        }
-    }
-
-    #[test]
-    fn what_was_written_is_read() {
-        let other = Gaussian {
-            count: 9,
-            ..gaussian()
-        };
-        let splits = [
-            (Split::HeldOut, gaussian()),
-            (Split::Validation, other.clone()),
-        ];
-        let bytes = write(&splits, "abc").unwrap();
-        assert_eq!(read(&bytes, Split::HeldOut, "abc").unwrap(), gaussian());
-        assert_eq!(read(&bytes, Split::Validation, "abc").unwrap(), other);
-        let missing = read(&bytes, Split::Train, "abc").unwrap_err();
-        assert!(matches!(missing, StatisticsError::Missing { name } if name == "train.mean"));
-    }
-
-    #[test]
-    fn statistics_of_another_network_are_refused() {
-        let bytes = write(&[(Split::HeldOut, gaussian())], "abc").unwrap();
-        let error = read(&bytes, Split::HeldOut, "abd").unwrap_err();
-        assert!(matches!(error, StatisticsError::Network { found, .. } if found == "abc"));
-    }
-
-    #[test]
-    fn a_covariance_that_is_not_square_is_refused_by_name() {
-        let mean = [0_u8; 16];
-        let tensors = [
-            ("train.count", Dtype::U64, vec![], &mean[..8]),
-            ("train.mean", Dtype::F64, vec![2], &mean[..]),
-            ("train.covariance", Dtype::F64, vec![2], &mean[..]),
-        ];
-        let views = tensors.map(|(name, dtype, shape, bytes)| {
-            (name, TensorView::new(dtype, shape, bytes).unwrap())
-        });
-        let metadata = HashMap::from([(NETWORK_KEY.to_owned(), "abc".to_owned())]);
-        let bytes = serialize(views, Some(metadata)).unwrap();
-        let error = read(&bytes, Split::Train, "abc").unwrap_err().to_string();
-        assert!(
-            error.contains("train.covariance") && error.contains("[2, 2]"),
-            "{error}"
-        );
-    }
-}
+mod tests;

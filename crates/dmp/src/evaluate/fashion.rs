@@ -31,10 +31,13 @@ pub struct Score {
     pub accuracy: f64,
     /// Images scored.
     pub count: usize,
+    /// Images that they were held against.
+    #[serde(default)]
+    pub reference_count: Option<usize>,
 }
 
-/// Draws images from a model and scores them against a split's statistics; `each` sees every batch, and `name` stands
-/// before the progress bar.
+/// Draws images from a model and scores them against a split's statistics, which are of the classes that are drawn; `each`
+/// sees every batch, and `name` stands before the progress bar.
 pub fn score(
     model: &Model,
     sampling: &SamplingArgs,
@@ -43,7 +46,7 @@ pub fn score(
     device: &Device,
     mut each: impl FnMut(&SampledBatch),
 ) -> Result<Score> {
-    let reference = demo::statistics(split)?;
+    let reference = demo::statistics(split, sampling.class.as_ref())?;
     let mut scorer = Scorer::new(model.image_layout(), device)?;
     let bar = progress_bar(sampling.count as u64, 0, "images").with_prefix(name);
     for batch in Sampling::new(model, sampling, device)? {
@@ -123,6 +126,7 @@ impl Scorer {
             frechet_of_means: Some(frechet_distance_of_means(&features, reference)?),
             accuracy: self.recognised as f64 / features.count.max(1) as f64,
             count: features.count,
+            reference_count: Some(reference.count),
         })
     }
 }

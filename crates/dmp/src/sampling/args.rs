@@ -7,6 +7,7 @@ use dmp_math::schedule::BetaSchedule;
 use serde::Serialize;
 
 use crate::compute::Dtype;
+use crate::data::Classes;
 use crate::flags;
 
 /// The rule of a sampler's steps.
@@ -53,9 +54,9 @@ pub struct SamplingArgs {
     /// Channels of the noise that are guided
     #[arg(long, value_enum, default_value_t = Channels::Three)]
     pub guided_channels: Channels,
-    /// Draw this class only [default: classes in turn]
+    /// Draw these classes only, in turn, as in 7, 5-9 or 0,2,5-9 [default: all]
     #[arg(long)]
-    pub class: Option<usize>,
+    pub class: Option<Classes>,
     /// Height and width of the images, as in 40x28, or one number for both [default: what the model was trained with]
     #[arg(long, value_parser = flags::grid)]
     #[serde(skip_serializing_if = "Option::is_none")]

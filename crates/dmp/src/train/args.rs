@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Cadence, Estimate, Work};
 use crate::compute::CheckpointingName;
-use crate::data::{Dataset, ImageShape, Wanted};
+use crate::data::{Classes, Dataset, ImageShape, Wanted};
 use crate::flags;
 use crate::memory::ensure_fits;
 use crate::output::say;
@@ -33,6 +33,9 @@ pub struct LoopArgs {
     /// .parquet (Hugging Face) or .npz files of images (a * in the name stands for anything), or latents of 'dmp cache'
     #[arg(long, default_value = "demo")]
     pub data: String,
+    /// Train on images of these classes only, as in 7, 5-9 or 0,2,5-9 [default: all]
+    #[arg(long)]
+    pub class: Option<Classes>,
     /// Run directory; what is trained is in it at the end
     #[arg(long)]
     pub out: PathBuf,
@@ -180,7 +183,7 @@ impl LoopArgs {
             shape,
             max_bad: self.max_bad,
         };
-        crate::data::open(&self.data, wanted)
+        crate::data::open(&self.data, wanted, self.class.as_ref())
     }
 
     /// How often to write.

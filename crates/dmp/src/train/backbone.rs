@@ -19,6 +19,7 @@ use super::accumulate::{is_one, one};
 use super::learner::{Learner, optimizer};
 use super::rate::{Decay, RateSchedule};
 use super::{Session, is_default, read_tensors, same_form};
+use crate::data::Classes;
 use crate::output::write_atomic;
 use crate::run::{DrawPlan, HostBatch, StepRecord, TargetPlan, Trainee, Workers};
 
@@ -37,6 +38,9 @@ pub struct BackboneSettings {
     /// Its [`Dataset::fingerprint`](crate::data::Dataset::fingerprint): other images under the same name are no
     /// continuation.
     pub data_sha256: String,
+    /// Classes of its images that are trained on, where they are not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Classes>,
     /// Seed of every stream.
     pub seed: u64,
     /// Steps in all.

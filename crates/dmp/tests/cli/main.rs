@@ -1,6 +1,7 @@
 //! The program as a user runs it: small models, a few steps, every refusal by name.
 
 mod bench;
+mod classes;
 mod computing;
 mod demo;
 mod devices;

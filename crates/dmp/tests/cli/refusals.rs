@@ -24,6 +24,12 @@ fn of_a_model_or_a_patch() {
         &draw(&format!("--model {model} --class 10")),
         &["--class 10", "10 classes"],
     );
+    let error = dmp(&draw(&format!("--model {model} --class 9-5")));
+    let error = String::from_utf8(error.stderr).unwrap();
+    assert!(
+        error.contains("--class") && error.contains("5-9"),
+        "{error}"
+    );
     says(
         &draw(&format!("--model {model} --sampling-steps ddim777")),
         &["--sampling-steps"],

@@ -28,6 +28,18 @@ fn images_are_drawn_into_a_folder() {
     );
     let picture = image::open(bench.path("images/000002.png")).unwrap();
     assert_eq!((picture.width(), picture.height()), (28, 28));
+
+    // Classes take turns, and an image is what it is when its class is the only one.
+    let draw = |folder: &str, rest: &str| {
+        let out = bench.str(folder);
+        ok(&format!(
+            "sample --model demo --count 3 --sampling-steps 2 --batch 1 --out {out} {rest}"
+        ));
+        fs::read(bench.path(&format!("{folder}/000002.png"))).unwrap()
+    };
+    let third = draw("turns", "--class 3,7-8");
+    assert_eq!(third, draw("eighth", "--class 8"));
+    assert_ne!(third, draw("seventh", "--class 7"));
 }
 
 /// What was stopped, or asked for more images, gives what one sampling would have.

@@ -59,6 +59,12 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
             side::open(path)?
         }
         None => {
+            if let Some(classes) = &args.sampling.class {
+                crate::tell!(
+                    "note: --class {classes} says what is drawn; it is held against all images of --reference {}",
+                    args.reference
+                );
+            }
             drawn = super::model(args, device)?;
             let sampling = Sampling::new(&drawn, &args.sampling, device)?;
             Side::Images(Pictures::drawn(

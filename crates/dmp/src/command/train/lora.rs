@@ -60,6 +60,7 @@ impl TrainArgs {
             model_sha256: subject.model_sha256,
             data: self.training.data.clone(),
             data_sha256: subject.data_sha256,
+            class: self.training.class.clone(),
             seed: self.training.seed,
             steps: self.steps,
             batch: self.training.batch,

@@ -79,7 +79,7 @@ fn the_embedded_network_knows_the_images_and_its_statistics_fit() {
     assert!(accuracy > 0.9, "{accuracy}");
     let (turned, _) = look(&network, &data, true);
     for split in Split::ALL {
-        let reference = statistics(split).unwrap();
+        let reference = statistics(split, None).unwrap();
         let near = frechet_distance(&upright, &reference).unwrap();
         let far = frechet_distance(&turned, &reference).unwrap();
         assert!(near < 0.05 * far, "{split}: {near} {far}");
@@ -88,8 +88,23 @@ fn the_embedded_network_knows_the_images_and_its_statistics_fit() {
 
 #[test]
 fn the_statistics_are_of_as_many_images_as_promised() {
-    let counts = Split::ALL.map(|split| statistics(split).unwrap().count);
+    let counts = Split::ALL.map(|split| statistics(split, None).unwrap().count);
     assert_eq!(counts, [10_000, 10_000, 20_000]);
+}
+
+#[test]
+fn all_classes_together_have_the_statistics_of_all_images() {
+    for split in Split::ALL {
+        let all = statistics(split, None).unwrap();
+        let of = |classes: &str| statistics(split, Some(&classes.parse().unwrap())).unwrap();
+        let joined = of("0-9");
+        assert_eq!(joined.count, all.count);
+        let distance = frechet_distance(&joined, &all).unwrap();
+        assert!(distance.abs() < 1e-4, "{split}: {distance}");
+        assert_eq!(of("0,7").count, all.count / 5);
+        // Shirts are no shoes.
+        assert!(frechet_distance(&of("6"), &of("9")).unwrap() > 100.0);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn settings() -> BackboneSettings {
         model_sha256: None,
         data: "tiny".to_owned(),
         data_sha256: String::new(),
+        class: None,
         seed: 3,
         steps: 1,
         batch: 7,

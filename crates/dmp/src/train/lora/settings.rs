@@ -7,6 +7,7 @@ use dmp_math::weight::LossWeight;
 use dmp_model::lora::LoraConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Classes;
 use crate::run::{DrawPlan, TargetPlan};
 use crate::train::accumulate::{is_one, one};
 use crate::train::{Decay, is_default};
@@ -24,6 +25,9 @@ pub struct LoraSettings {
     /// Its [`Dataset::fingerprint`](crate::data::Dataset::fingerprint): other images under the same name are no
     /// continuation.
     pub data_sha256: String,
+    /// Classes of its images that are trained on, where they are not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Classes>,
     /// Seed of every stream.
     pub seed: u64,
     /// Steps in all.

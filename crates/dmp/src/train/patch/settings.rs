@@ -8,6 +8,7 @@ use dmp_model::patch::{BalanceLoss, PatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::Dtype;
+use crate::data::Classes;
 use crate::run::{DrawPlan, TargetPlan};
 use crate::train::accumulate::{is_one, one};
 use crate::train::{Decay, is_default};
@@ -25,6 +26,9 @@ pub struct PatchSettings {
     /// Its [`Dataset::fingerprint`](crate::data::Dataset::fingerprint): other images under the same name are no
     /// continuation.
     pub data_sha256: String,
+    /// Classes of its images that are trained on, where they are not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Classes>,
     /// Seed of every stream.
     pub seed: u64,
     /// Steps in all.

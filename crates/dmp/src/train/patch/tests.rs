@@ -18,6 +18,7 @@ fn settings(gate: GateKind, form: BalanceForm) -> PatchSettings {
         model_sha256: String::new(),
         data: "tiny".to_owned(),
         data_sha256: String::new(),
+        class: None,
         seed: 3,
         steps: 1,
         batch: 7,

@@ -22,7 +22,7 @@ pub struct CacheArgs {
     /// stands for anything
     #[arg(long)]
     data: String,
-    /// Autoencoder: a folder that diffusers wrote, of a pipeline or of the AutoencoderKL itself
+    /// Autoencoder: a folder that diffusers wrote, of a pipeline or of the AutoencoderKL itself, or owner/name on the hub
     #[arg(long)]
     vae: PathBuf,
     /// Side that images are cropped to

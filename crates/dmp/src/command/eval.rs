@@ -27,17 +27,17 @@ use inception::InceptionArgs;
                   dmp eval samples/ --reference photographs.npz --metrics fid,kid"
 )]
 pub struct EvalArgs {
-    /// Images to measure: a folder, an .npz ('arr_0'), or a .safetensors of features [default: draw them from
-    /// --model]
+    /// Images to measure: a folder, a .tar, .parquet or .npz ('arr_0') of them, or a .safetensors of features [default: draw
+    /// them from --model]
     samples: Option<PathBuf>,
     /// Backbone to draw from: 'demo', a .safetensors or .pt file, a run directory, a folder that diffusers wrote, or
     /// owner/name on the hub
     #[arg(long, default_value = "demo")]
     model: String,
-    /// Patch or LoRA to put on it: its file or its run directory
+    /// Patch or LoRA to put on it: its file, its run directory, or owner/name on the hub
     #[arg(long)]
     patch: Option<PathBuf>,
-    /// What to compare with: a folder of images, an .npz of images or statistics, a .safetensors of features; or, for
+    /// What to compare with: a folder, .tar or .parquet of images, an .npz of images or statistics, a .safetensors of features; or, for
     /// what the demo's model draws and in the features of the demo's own network, 'held-out' (Fashion-MNIST's 10 000
     /// test images: report against these), 'validation' (10 000 that the model has not seen: choose settings with
     /// these) or 'train' (the embedded 20 000); with --class, those of its images that are of these classes

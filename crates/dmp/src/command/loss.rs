@@ -28,7 +28,7 @@ pub struct LossArgs {
     /// the hub
     #[arg(long, default_value = "demo")]
     model: String,
-    /// Patch or LoRA to compare it with: its file or its run directory
+    /// Patch or LoRA to compare it with: its file, its run directory, or owner/name on the hub
     #[arg(long)]
     patch: Option<PathBuf>,
     /// Use the patch at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]

@@ -28,7 +28,7 @@ pub struct SampleArgs {
     /// the hub
     #[arg(long, default_value = "demo")]
     model: String,
-    /// Patch or LoRA to put on it: its file or its run directory
+    /// Patch or LoRA to put on it: its file, its run directory, or owner/name on the hub
     #[arg(long)]
     patch: Option<PathBuf>,
     /// Folder for one PNG an image; drawing that was stopped goes on where it was

@@ -54,8 +54,8 @@ pub struct SweepArgs {
     /// Print every command and whether it is done, and run none
     #[arg(long)]
     dry_run: bool,
-    /// A folder of records that the same recipe made elsewhere: its OUT/*/*.json, laid out as there. A setting and seed that is
-    /// whole there counts as done. May be given several times
+    /// A folder of records that a sweep of the same settings made elsewhere, whatever it calls them: its OUT/*/*.json, laid out as
+    /// there. A setting and seed that is whole there counts as done. May be given several times
     #[arg(long, value_name = "FOLDER")]
     records: Vec<PathBuf>,
 }

@@ -69,7 +69,8 @@ pub struct SamplingArgs {
     #[arg(long, value_parser = flags::strength, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch_scale: Option<f64>,
-    /// Autoencoder that makes images of latents: a folder that diffusers wrote [default: 'vae' in the folder of --model]
+    /// Autoencoder that makes images of latents: a folder that diffusers wrote, or owner/name on the hub [default: 'vae' in the folder of
+    /// --model]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Bench, command, refused, succeeded};
+use crate::harness::{Bench, command, dmp, failed, refused, succeeded};
 use crate::sweep::{EVAL, LIST, recipe, sweep};
 
 /// Records of another machine stand for its steps; what was trained there need not be here.
@@ -45,8 +45,20 @@ fn records_made_elsewhere_count_as_done() {
     fs::remove_file(kept_of("patch").join("seed-2.train.json")).unwrap();
     let (_, steps) = sweep(&line);
     assert_eq!(steps, ["patch, seed 2: train", "patch, seed 2: eval"]);
-    // So is one of which nothing was measured there.
+    // What is left is looked at before any of it is done, though with another seed nothing is left.
     fs::remove_dir_all(bench.path("sweep")).unwrap();
+    fs::rename(bench.path("base"), bench.path("away")).unwrap();
+    let output = dmp(&line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let error = failed(&line, output);
+    assert!(error.contains("setting 'patch'"), "{error}");
+    assert!(!said.contains("] patch"), "begun: {said}");
+    fs::rename(bench.path("away"), bench.path("base")).unwrap();
+
+    // One of which nothing was measured there is done again too.
+    if bench.path("sweep").exists() {
+        fs::remove_dir_all(bench.path("sweep")).unwrap();
+    }
     let entries = fs::read_dir(kept_of("full")).unwrap();
     let mut records = entries.map(|entry| entry.unwrap().path());
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -83,6 +95,7 @@ fn records_in_the_repository_count_for_its_recipes() {
         ("ablations", "ablations", 59),
         ("below", "below", 9),
         ("stable-targets", "rates", 15),
+        ("timesteps", "rates", 18),
     ] {
         let recipe = root.join(format!("recipes/{recipe}.toml"));
         let records = root.join(format!("docs/evidence/{records}"));

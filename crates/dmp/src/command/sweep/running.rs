@@ -41,14 +41,15 @@ impl<'a> Sweep<'a> {
     /// model, data and reference are there, and whether flags go together.
     pub(super) fn check(&mut self) -> Result<()> {
         let mut checked: Vec<Vec<String>> = Vec::new();
-        for (index, &step) in self.steps.iter().enumerate() {
-            if self.steps[..index]
-                .iter()
-                .any(|before| same_but_seed(*before, step))
+        let mut kinds: Vec<Step> = Vec::new();
+        for &step in &self.steps {
+            // One seed stands for others, but not one that is done.
+            if kinds.iter().any(|before| same_but_seed(*before, step))
                 || self.records.current(step)?.is_some()
             {
                 continue;
             }
+            kinds.push(step);
             // What is to be measured is not there yet; its model is, and stands for it.
             let words = match step.work {
                 Work::Train => self.plan.words(step),

@@ -15,7 +15,7 @@ use crate::output::say;
 use crate::run::Interrupt;
 use crate::sweep::plan::shell;
 use crate::sweep::record::Records;
-use crate::sweep::{Elsewhere, Plan, Recipe};
+use crate::sweep::{Elsewhere, Plan, Recipe, Results};
 use folder::Folder;
 use program::Program;
 use running::Sweep;
@@ -54,6 +54,9 @@ pub struct SweepArgs {
     /// Print every command and whether it is done, and run none
     #[arg(long)]
     dry_run: bool,
+    /// Print the table of what is done so far, and run nothing
+    #[arg(long, conflicts_with = "dry_run")]
+    table: bool,
     /// A folder of records that a sweep of the same settings made elsewhere, whatever it calls them: its OUT/*/*.json, laid out as
     /// there. A setting and seed that is whole there counts as done. May be given several times
     #[arg(long, value_name = "FOLDER")]
@@ -91,6 +94,9 @@ pub fn sweep(
     if args.dry_run {
         return print_plan(&plan, Elsewhere(&args.records));
     }
+    if args.table {
+        return print_table(&plan, Elsewhere(&args.records));
+    }
     let program = Program::this(device, Interrupt::listen_in_silence())?;
     let pages = folder.pages();
     let mut sweep = Sweep::new(&plan, Elsewhere(&args.records), program, pages);
@@ -121,6 +127,21 @@ fn check_words(plan: &Plan, understood: fn(&[String]) -> Result<(), String>) -> 
         understood(&plan.words(step))
             .map_err(|reason| anyhow::anyhow!("{}: {reason}", plan.place(step)))?;
     }
+    Ok(())
+}
+
+/// What is found so far.
+fn print_table(plan: &Plan, elsewhere: Elsewhere<'_>) -> Result<()> {
+    let mut records = Records::new(plan, elsewhere);
+    let steps = plan.steps();
+    let found = steps.iter().map(|step| records.current(*step));
+    let results = Results::of(plan, &found.collect::<Result<Vec<_>>>()?);
+    say(results.table().to_markdown().trim_end())?;
+    crate::tell!(
+        "{} of {} steps are done; nothing was run",
+        results.done,
+        results.steps
+    );
     Ok(())
 }
 

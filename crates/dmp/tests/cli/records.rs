@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Bench, command, dmp, failed, refused, succeeded};
+use crate::harness::{Bench, command, dmp, failed, ok, refused, succeeded};
 use crate::sweep::{EVAL, LIST, recipe, sweep};
 
 /// Records of another machine stand for its steps; what was trained there need not be here.
@@ -43,6 +43,12 @@ fn records_made_elsewhere_count_as_done() {
             .unwrap()
     };
     fs::remove_file(kept_of("patch").join("seed-2.train.json")).unwrap();
+    fs::remove_dir_all(bench.path("sweep")).unwrap();
+    let so_far = ok(&format!("{line} --table"));
+    let row = |name: &str| so_far.lines().find(|line| line.contains(name)).unwrap();
+    assert!(row("| patch ").contains("[1 of 2]"), "{so_far}");
+    assert!(!row("| full ").contains("[1 of 2]"), "{so_far}");
+    assert!(!bench.path("sweep").exists());
     let (_, steps) = sweep(&line);
     assert_eq!(steps, ["patch, seed 2: train", "patch, seed 2: eval"]);
     // What is left is looked at before any of it is done, though with another seed nothing is left.

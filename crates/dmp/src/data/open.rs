@@ -20,12 +20,9 @@ pub struct Wanted {
 
 /// Opens `demo`, a folder of latents, or images wherever a [`Source`] finds them; of them the images of some classes, or all.
 pub fn open(name: &str, wanted: Wanted, classes: Option<&Classes>) -> Result<Dataset> {
-    let place = || match classes {
-        Some(classes) => format!("--class {classes}: data '{name}'"),
-        None => format!("data '{name}'"),
-    };
+    let place = |classes: &Classes| format!("--class {classes}: data '{name}'");
     let some = |all: Dataset| match classes {
-        Some(classes) => all.of_classes(classes).with_context(place),
+        Some(classes) => (all.of_classes(classes)).with_context(|| place(classes)),
         None => Ok(all),
     };
     if name == "demo" {
@@ -57,7 +54,7 @@ pub fn open(name: &str, wanted: Wanted, classes: Option<&Classes>) -> Result<Dat
         Some(classes) => {
             let labels: Vec<u32> = (0..count).map(|index| source.label(index)).collect();
             let chosen = classes.among(&labels, source.classes());
-            chosen.with_context(place)?
+            chosen.with_context(|| place(classes))?
         }
     };
     ensure_fits(

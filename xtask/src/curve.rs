@@ -14,6 +14,7 @@ use dmp::data::Split;
 use dmp::evaluate::{METRIC, score};
 use dmp::models::Model;
 use dmp::report::chart::LineChart;
+use dmp::sampling::Drawing;
 use serde::{Deserialize, Serialize};
 
 use crate::assets::backbone;
@@ -135,14 +136,8 @@ fn measure(step: u64, file: &Path, count: usize) -> Result<Point> {
         Dtype::F32,
         &device,
     )?;
-    let found = score(
-        &model,
-        args.sampling(),
-        Split::Validation,
-        "sampling",
-        &device,
-        |_| {},
-    )?;
+    let drawing = Drawing::new(&model, args.sampling(), None, &device)?;
+    let found = score(drawing, Split::Validation, "sampling", &device, |_| {})?;
     Ok(Point {
         step,
         count,

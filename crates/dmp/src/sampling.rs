@@ -1,6 +1,8 @@
 //! Drawing images from a model: one lazy iterator serves `sample`, `eval` and `demo`.
 
 mod args;
+mod drawing;
+mod folder;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,6 +15,7 @@ use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::sampler::{Guided, GuidedChannels, ImageNoise, Method, SampleRequest, sample};
 
 pub use args::{Channels, Sampler, SamplingArgs};
+pub use drawing::Drawing;
 
 use crate::DIFFUSION_STEPS;
 use crate::memory::ensure_fits;
@@ -186,14 +189,17 @@ impl<'a> Sampling<'a> {
 }
 
 impl Recipe {
+    /// What images are drawn for.
+    fn labels(&self, images: Range<usize>) -> Vec<usize> {
+        let label = |i| match &self.args.class {
+            Some(classes) => classes.in_turn(i),
+            None => i % self.num_classes,
+        };
+        images.map(label).collect()
+    }
+
     fn draw(&self, model: &Model, images: Range<usize>) -> Result<SampledBatch> {
-        let labels: Vec<usize> = images
-            .clone()
-            .map(|i| match &self.args.class {
-                Some(classes) => classes.in_turn(i),
-                None => i % self.num_classes,
-            })
-            .collect();
+        let labels = self.labels(images.clone());
         let method = match self.args.sampler {
             Sampler::Ddpm => Method::Ddpm,
             Sampler::Ddim => Method::Ddim { eta: self.args.eta },

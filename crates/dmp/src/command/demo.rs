@@ -22,7 +22,7 @@ use crate::output::{say, write_atomic};
 use crate::report::demo::{DemoPage, Grids};
 use crate::report::table::Table;
 use crate::run::{Interrupt, RunDir};
-use crate::sampling::{SampledBatch, SamplingArgs};
+use crate::sampling::{Drawing, SampledBatch, SamplingArgs};
 use crate::train::{Cadence, Decay, PatchSettings, Session, train_patch};
 use metrics::{Metrics, Seconds};
 
@@ -232,7 +232,8 @@ fn measure(
         let room = SHOWN * assets::SHAPE.len() - shown.len();
         shown.extend(batch.pixels.iter().take(room));
     };
-    let score = score(model, sampling, Split::HeldOut, name, device, each)?;
+    let drawing = Drawing::new(model, sampling, None, device)?;
+    let score = score(drawing, Split::HeldOut, name, device, each)?;
     Ok(Measured { score, shown })
 }
 

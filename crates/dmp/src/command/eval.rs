@@ -16,7 +16,7 @@ use crate::evaluate::{METRIC, score};
 use crate::models::Model;
 use crate::output::say;
 use crate::run::DryRun;
-use crate::sampling::{Sampling, SamplingArgs, open_model};
+use crate::sampling::{Drawing, Sampling, SamplingArgs, open_model};
 use compared::compared;
 use inception::InceptionArgs;
 
@@ -49,6 +49,10 @@ pub struct EvalArgs {
     /// Check flags, model and reference, and measure nothing
     #[arg(long)]
     dry_run: bool,
+    /// Folder that drawn images are kept in, one PNG each; those that are there already are not drawn again, so that what was stopped goes
+    /// on, and other measures take the same images
+    #[arg(long)]
+    out: Option<PathBuf>,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten, next_help_heading = "With Inception's features")]
@@ -125,7 +129,8 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
     }
     let (drawn, seen) = (model.image_layout(), demo::SHAPE);
     let resized = [drawn.height, drawn.width] != [seen.height, seen.width];
-    let score = score(&model, &args.sampling, split, "sampling", device, |_| {})?;
+    let drawing = Drawing::new(&model, &args.sampling, args.out.as_deref(), device)?;
+    let score = score(drawing, split, "sampling", device, |_| {})?;
     if args.json {
         let object = json!({
             "metric": METRIC,

@@ -1,7 +1,5 @@
 //! `dmp sample`: images from a model, patched or not.
 
-mod folder;
-
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -13,10 +11,8 @@ use crate::memory::ensure_fits;
 use crate::npz::Npz;
 use crate::output::{check_target_of, say, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
-use crate::run::{Interrupted, progress_bar};
-use crate::sampling::{Sampling, SamplingArgs, open_model};
-
-use folder::ImageFolder;
+use crate::run::progress_bar;
+use crate::sampling::{Drawing, SamplingArgs, open_model};
 
 /// Draw images from a model, with or without a patch
 #[derive(Debug, Args)]
@@ -51,7 +47,6 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         "nowhere to put the images; give --out FOLDER, --grid FILE.png or --npz FILE.npz"
     );
     let model = open_model(&args.model, args.patch.as_deref(), &args.sampling, device)?;
-    let mut sampling = Sampling::new(&model, &args.sampling, device)?;
     let layout = model.image_layout();
     // Before hours of sampling: whether there is a place for what comes of them.
     let count = args.sampling.count;
@@ -63,51 +58,25 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
         let Some(path) = path else { continue };
         check_target_of(flag, path, ending)?;
     }
-    if args.grid.is_some() || args.npz.is_some() {
+    let kept = args.grid.is_some() || args.npz.is_some();
+    if kept {
         // All of them, and the file that is made of them.
         let pixels = 2 * count as u128 * layout.len() as u128;
         let mend = "give a smaller --count, or --out FOLDER, which holds one image at a time";
         ensure_fits(&format!("--count {count}"), pixels, mend)?;
     }
-    let folder = match &args.out {
-        Some(out) => Some(ImageFolder::open(out, &model, &args.sampling)?),
-        None => None,
-    };
-    let kept = args.grid.is_some() || args.npz.is_some();
-    let mut pixels = Vec::new();
-    let mut drawn = 0;
-    let mut there = 0;
-    if let Some(folder) = &folder {
+    let mut drawing = Drawing::new(&model, &args.sampling, args.out.as_deref(), device)?;
+    if let Some(folder) = drawing.folder() {
         for (flag, path) in [("--grid", &args.grid), ("--npz", &args.npz)] {
             path.as_ref()
                 .map_or(Ok(()), |path| folder.refuse(flag, path))?;
         }
-        there = folder.there();
-        drawn = sampling.skip_drawn(there);
-        if there > 0 {
-            crate::tell!("{there} of {count} images are there already and stay");
-        }
-        for index in (0..drawn).filter(|_| kept) {
-            pixels.extend(folder.read(index)?);
-        }
     }
-    let bar = progress_bar(count as u64, drawn as u64, "images").with_prefix("sampling");
-    for batch in sampling {
-        let batch = batch.map_err(|error| {
-            let stopped = error.is::<Interrupted>();
-            error.context(so_far(args, drawn.max(there), stopped))
-        })?;
-        if let Some(folder) = &folder {
-            for (i, image) in batch.pixels.chunks(layout.len()).enumerate() {
-                // Of a batch that was stopped midway, some are there.
-                if drawn + i >= there {
-                    let shape = [1, layout.channels, layout.height, layout.width];
-                    let png = Tiles::new(image, shape)?.to_png(&plain())?;
-                    write_atomic(&folder.path(drawn + i), png.as_bytes())?;
-                }
-            }
-        }
-        drawn += batch.labels.len();
+    let there = if kept { 0 } else { drawing.skip_read() };
+    let bar = progress_bar(count as u64, there as u64, "images").with_prefix("sampling");
+    let mut pixels = Vec::new();
+    for batch in drawing {
+        let batch = batch?;
         bar.inc(batch.labels.len() as u64);
         if kept {
             pixels.extend(batch.pixels);
@@ -129,37 +98,10 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// What has come of a sampling that ends early.
-fn so_far(args: &SampleArgs, drawn: usize, stopped: bool) -> String {
-    let count = args.sampling.count;
-    let Some(folder) = &args.out else {
-        return format!("{drawn} of {count} images were drawn and none kept");
-    };
-    let go_on = match (stopped, drawn) {
-        (false, _) => "",
-        (true, 0) => "; a smaller --batch loses less",
-        (true, _) => "; the same command goes on from there",
-    };
-    format!(
-        "{drawn} of {count} images are in {}{go_on}",
-        folder.display()
-    )
-}
-
 /// All images side by side.
 fn grid_style() -> GridStyle {
     GridStyle {
         upscale: 2,
-        ..GridStyle::default()
-    }
-}
-
-/// One image as it is: no gap, no scaling.
-fn plain() -> GridStyle {
-    GridStyle {
-        columns: 1,
-        gap: 0,
-        upscale: 1,
         ..GridStyle::default()
     }
 }

@@ -28,6 +28,7 @@ A recipe has the flags of 'dmp train' and 'dmp eval' by their long names:
 
   out = \"runs/order\"                # folder of the sweep, which recipes can share
   seeds = [4, 5, 6]
+  keep-images = false               # true: the images that are measured stay there, too
   [train]                           # what all settings have
   steps = 2000
   batch = 512

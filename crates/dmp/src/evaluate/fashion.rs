@@ -12,9 +12,8 @@ use dmp_model::host;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Split, demo, to_unit};
-use crate::models::Model;
 use crate::run::progress_bar;
-use crate::sampling::{SampledBatch, Sampling, SamplingArgs};
+use crate::sampling::{Drawing, SampledBatch};
 
 /// What is measured, in one line.
 pub const METRIC: &str = "Fréchet distance (Fashion-MNIST CNN)";
@@ -36,20 +35,20 @@ pub struct Score {
     pub reference_count: Option<usize>,
 }
 
-/// Draws images from a model and scores them against a split's statistics, which are of the classes that are drawn; `each`
-/// sees every batch, and `name` stands before the progress bar.
+/// Scores what is drawn against a split's statistics, which are of the classes that are drawn; `each` sees every batch, and `name`
+/// stands before the progress bar.
 pub fn score(
-    model: &Model,
-    sampling: &SamplingArgs,
+    drawing: Drawing<'_>,
     split: Split,
     name: &'static str,
     device: &Device,
     mut each: impl FnMut(&SampledBatch),
 ) -> Result<Score> {
-    let reference = demo::statistics(split, sampling.class.as_ref())?;
-    let mut scorer = Scorer::new(model.image_layout(), device)?;
-    let bar = progress_bar(sampling.count as u64, 0, "images").with_prefix(name);
-    for batch in Sampling::new(model, sampling, device)? {
+    let args = drawing.args();
+    let reference = demo::statistics(split, args.class.as_ref())?;
+    let mut scorer = Scorer::new(drawing.layout(), device)?;
+    let bar = progress_bar(args.count as u64, 0, "images").with_prefix(name);
+    for batch in drawing {
         let batch = batch?;
         scorer.push(&batch)?;
         bar.inc(batch.labels.len() as u64);

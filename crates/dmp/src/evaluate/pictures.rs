@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use dmp_model::denoiser::ImageLayout;
 
 use crate::data::source::Content;
 use crate::data::{Picture, Source};
-use crate::sampling::{SampledBatch, Sampling};
+use crate::sampling::{Drawing, SampledBatch};
 
 /// Images, and how many there will be.
 pub struct Pictures<'a> {
@@ -49,8 +48,9 @@ impl<'a> Pictures<'a> {
         self.source.as_deref()
     }
 
-    /// The `count` images of this layout that are drawn.
-    pub fn drawn(sampling: Sampling<'a>, layout: ImageLayout, count: usize) -> Self {
+    /// What is drawn.
+    pub fn drawn(drawing: Drawing<'a>) -> Self {
+        let (layout, count) = (drawing.layout(), drawing.args().count);
         let (channels, size) = (layout.channels, [layout.height, layout.width]);
         let length = layout.len();
         let split = move |batch: Result<SampledBatch>| -> Vec<Result<Picture>> {
@@ -71,7 +71,7 @@ impl<'a> Pictures<'a> {
         };
         Self {
             count,
-            images: Box::new(sampling.flat_map(split)),
+            images: Box::new(drawing.flat_map(split)),
             source: None,
         }
     }

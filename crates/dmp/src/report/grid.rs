@@ -41,6 +41,14 @@ impl Default for GridStyle {
 }
 
 impl GridStyle {
+    /// One image as it is: no gap, no scaling.
+    pub const PLAIN: Self = Self {
+        columns: 1,
+        gap: 0,
+        upscale: 1,
+        background: 255,
+    };
+
     /// Width and height of the picture of images `[count, channels, height, width]`.
     ///
     /// # Errors

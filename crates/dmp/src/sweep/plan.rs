@@ -1,6 +1,7 @@
 //! Which steps a sweep has, and where each keeps what it finds.
 
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 
 use super::recipe::{Recipe, Setting};
@@ -13,6 +14,20 @@ const UNDECIDING: [&str; 4] = [
     "checkpointing",
     "keep-every",
     "log-every",
+];
+
+/// Flags of `dmp eval` that say how images are measured, and nothing of how they are drawn.
+pub const MEASURING: [&str; 10] = [
+    "bootstrap",
+    "inception",
+    "kid-subset-size",
+    "kid-subsets",
+    "metric-seed",
+    "metrics",
+    "neighbours",
+    "preprocess",
+    "reference",
+    "splits",
 ];
 
 /// What a step does.
@@ -116,6 +131,26 @@ impl Plan {
         self.folder(step).join(name)
     }
 
+    /// The folder of the images that a step measures, which is the same for all that draw alike; none of a training.
+    pub fn images(&self, step: Step) -> Option<PathBuf> {
+        let Work::Evaluate(_) = step.work else {
+            return None;
+        };
+        let hash = self.flags(step).without(&MEASURING).hash("images");
+        Some(self.folder(step).join(format!("{}{hash}", images(step))))
+    }
+
+    /// Folders there are of images of what a step trains.
+    pub fn all_images(&self, step: Step) -> Vec<PathBuf> {
+        let inside = fs::read_dir(self.folder(step)).into_iter().flatten();
+        let of_step = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&images(step)) && path.is_dir()
+        };
+        let paths = inside.flatten().map(|entry| entry.path());
+        paths.filter(of_step).collect()
+    }
+
     /// Everything that decides what a step finds, but for what was trained.
     pub fn flags(&self, step: Step) -> Words {
         let train = &self.setting(step).train;
@@ -200,6 +235,11 @@ impl Plan {
         };
         format!("{}, seed {}: {work}", self.setting(step).name, step.seed)
     }
+}
+
+/// How folders of images of a seed begin.
+fn images(step: Step) -> String {
+    format!("seed-{}.images-", step.seed)
 }
 
 /// A command as it can be typed into a shell.

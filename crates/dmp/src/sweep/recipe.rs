@@ -16,6 +16,8 @@ pub struct Recipe {
     pub out: PathBuf,
     /// Seeds that each setting is trained and measured with.
     pub seeds: Vec<u64>,
+    /// Whether images that are measured stay beside what was trained.
+    pub keep_images: bool,
     /// How models are measured.
     pub evaluations: Vec<Evaluation>,
     /// What is compared, in the order of the table.
@@ -66,6 +68,10 @@ const TAKEN_EVAL: &[(&str, &str)] = &[
         "save",
         "every seed would write to the same file; leave it out",
     ),
+    (
+        "out",
+        "'keep-images = true' above keeps what is drawn; leave it out",
+    ),
     ("device", "give --device to 'dmp sweep'"),
     ("dry-run", "give --dry-run to 'dmp sweep'"),
 ];
@@ -76,6 +82,8 @@ const TAKEN_EVAL: &[(&str, &str)] = &[
 struct File {
     out: PathBuf,
     seeds: Vec<u64>,
+    #[serde(default, rename = "keep-images")]
+    keep_images: bool,
     #[serde(default)]
     train: Table,
     eval: Option<Value>,
@@ -140,6 +148,7 @@ impl Recipe {
         Ok(Self {
             out: file.out,
             seeds: file.seeds,
+            keep_images: file.keep_images,
             evaluations,
             settings,
         })

@@ -113,6 +113,11 @@ impl<'a> Records<'a> {
         format!("dmp {}", super::plan::shell(&self.plan.words(step)))
     }
 
+    /// The product that the step's record is of, whether or not it still holds.
+    pub fn product_before(&self, step: Step) -> Option<String> {
+        read(&self.plan.record(step))?.product
+    }
+
     /// Keeps what a step found just now.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod eval;
 mod forms;
 mod harness;
 mod hub;
+mod images;
 mod latents;
 mod lora;
 mod loss;

@@ -19,13 +19,14 @@ use crate::evaluate::side::{self, Side};
 use crate::evaluate::weights::{self, Weights};
 use crate::flags;
 use crate::output::{refuse_replacing, say};
-use crate::sampling::Sampling;
+use crate::sampling::Drawing;
 
 /// With Inception's features, or features that both sides bring.
 pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
     if args.samples.is_some() {
         let flag = flags::first_given(&[
             ("--patch", args.patch.is_some()),
+            ("--out", args.out.is_some()),
             ("--model", args.model != "demo"),
         ]);
         if let Some(flag) = flag.or_else(|| args.sampling.first_given()) {
@@ -41,6 +42,9 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
         if let Some(samples) = &args.samples {
             refuse_replacing("--save", save, samples)?;
         }
+    }
+    if let Some(out) = &args.out {
+        refuse_replacing("--out", out, reference_path)?;
     }
     ensure!(
         reference_path.exists(),
@@ -66,12 +70,9 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
                 );
             }
             drawn = super::model(args, device)?;
-            let sampling = Sampling::new(&drawn, &args.sampling, device)?;
-            Side::Images(Pictures::drawn(
-                sampling,
-                drawn.image_layout(),
-                args.sampling.count,
-            ))
+            let out = args.out.as_deref().filter(|_| !args.dry_run);
+            let drawing = Drawing::new(&drawn, &args.sampling, out, device)?;
+            Side::Images(Pictures::drawn(drawing))
         }
     };
     let request = args.inception.request();

@@ -115,3 +115,23 @@ impl InceptionArgs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::Command;
+
+    use super::*;
+    use crate::sweep::plan::MEASURING;
+
+    /// A sweep draws once for all measurements that differ in these flags alone.
+    #[test]
+    fn a_sweep_knows_every_flag_that_measures() {
+        let command = InceptionArgs::augment_args(Command::new("eval"));
+        let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        // Which a recipe cannot give, and which every evaluation has.
+        let flags = flags.filter(|flag| *flag != "save").chain(["reference"]);
+        assert_eq!(flags.collect::<BTreeSet<_>>(), BTreeSet::from(MEASURING));
+    }
+}

@@ -1,17 +1,14 @@
 //! Images in an `.npz`, as guided-diffusion writes them.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use npyz::NpyFile;
-use npyz::npz::NpzArchive;
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Picture;
 use super::picture::ensure_ratio;
 use crate::memory::ensure_fits;
-use crate::npz::ensure_whole;
+use crate::npz::{Kind, NpzFile};
 
 /// Images of one size, and their labels if the file has them.
 pub struct ImageArray {
@@ -29,16 +26,13 @@ impl ImageArray {
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
         let file = File::open(path).with_context(|| format!("{shown}: cannot be read"))?;
-        let mut archive =
-            NpzArchive::new(file).with_context(|| format!("{shown}: not an .npz archive"))?;
-        let array = archive
-            .by_name("arr_0")
-            .with_context(|| format!("{shown}: 'arr_0' is no array; write the file again"))?
-            .with_context(|| format!("{shown}: has no array 'arr_0' of images"))?;
-        let &[count, height, width, channels] = array.shape() else {
+        let mut archive = NpzFile::new(file).with_context(|| shown.clone())?;
+        let header = archive.header("arr_0").with_context(|| shown.clone())?;
+        let header = header.with_context(|| format!("{shown}: has no array 'arr_0' of images"))?;
+        let &[count, height, width, channels] = header.shape.as_slice() else {
             bail!(
                 "{shown}: 'arr_0' has shape {:?}; images are [count, height, width, channels]",
-                array.shape()
+                header.shape
             );
         };
         let product = [count, height, width, channels]
@@ -57,14 +51,16 @@ impl ImageArray {
             "{shown}: images of {width}x{height} pixels; give larger ones"
         );
         ensure!(
-            array.order() == npyz::Order::C,
+            !header.fortran_order,
             "{shown}: 'arr_0' is in Fortran order; save it with numpy.ascontiguousarray"
         );
         ensure_ratio([height, width]).with_context(|| shown.clone())?;
-        let bytes = array
-            .into_vec()
-            .with_context(|| format!("{shown}: 'arr_0' is cut off or not of bytes (uint8)"))?;
-        ensure_whole(&mut archive, "arr_0").with_context(|| shown.clone())?;
+        ensure!(
+            header.known().ok() == Some(Kind::U8),
+            "{shown}: 'arr_0' holds {}, and images are of bytes; save it with numpy.uint8",
+            header.number
+        );
+        let bytes = archive.array("arr_0").with_context(|| shown.clone())?.bytes;
         let labels =
             labels(&mut archive).with_context(|| format!("{shown}: the labels cannot be read"))?;
         if let Some(labels) = &labels {
@@ -91,56 +87,38 @@ impl ImageArray {
     }
 }
 
-fn labels(archive: &mut NpzArchive<File>) -> Result<Option<Vec<u32>>> {
+fn labels(archive: &mut NpzFile<File>) -> Result<Option<Vec<u32>>> {
     for name in ["arr_1", "labels"] {
-        ensure_whole(archive, name)?;
-        if let Some(array) = archive.by_name(name)? {
-            let array = match whole_numbers::<i64, _>(array) {
-                Ok(labels) => return labels.map(Some).with_context(|| name),
-                Err(array) => array,
-            };
-            let array = match whole_numbers::<i32, _>(array) {
-                Ok(labels) => return labels.map(Some).with_context(|| name),
-                Err(array) => array,
-            };
-            return match whole_numbers::<u8, _>(array) {
-                Ok(labels) => labels.map(Some).with_context(|| name),
-                Err(_) => bail!("'{name}' is not of whole numbers (int64, int32 or uint8)"),
-            };
+        if !archive.has(name) {
+            continue;
         }
+        let numbers = archive.array(name)?.whole_numbers();
+        let numbers = numbers.with_context(|| format!("'{name}'"))?;
+        let label = |number: i128| {
+            u32::try_from(number)
+                .with_context(|| format!("'{name}': {number} is no class; classes count from 0"))
+        };
+        return numbers
+            .into_iter()
+            .map(label)
+            .collect::<Result<_>>()
+            .map(Some);
     }
     Ok(None)
 }
 
-/// Labels of an array of `T`; the array itself if it is of another type.
-fn whole_numbers<T, R>(array: NpyFile<R>) -> Result<Result<Vec<u32>>, NpyFile<R>>
-where
-    T: npyz::Deserialize,
-    u32: TryFrom<T>,
-    R: Read,
-{
-    let values = array.try_data::<T>()?;
-    let label = |value: std::io::Result<T>| {
-        u32::try_from(value?).map_err(|_| anyhow!("a label is no class; classes count from 0"))
-    };
-    Ok(values.map(label).collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use npyz::WriterBuilder;
-
     use super::*;
+    use crate::npz::Npz;
 
     /// An archive whose images have this shape and no bytes.
     fn archive(shape: &[u64]) -> tempfile::NamedTempFile {
         let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
-        let mut writer = npyz::npz::NpzWriter::new(file.reopen().unwrap());
-        let array = writer.array::<u8>("arr_0", Default::default()).unwrap();
-        let array = array.default_dtype().shape(shape);
-        // The writer is dropped before it has what the shape says.
-        drop(array.begin_nd());
-        drop(writer);
+        let mut npz = Npz::default();
+        // It says so, and what it has is what was written before.
+        npz.array("arr_0", shape, [0u8; 0]).unwrap_err();
+        std::fs::write(file.path(), npz.finish().unwrap()).unwrap();
         file
     }
 
@@ -149,26 +127,26 @@ mod tests {
     fn an_array_that_was_changed_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.npz");
-        let mut writer = npyz::npz::NpzWriter::new(File::create(&path).unwrap());
-        let stored = zip::write::FileOptions::default();
-        let stored = stored.compression_method(zip::CompressionMethod::Stored);
-        for (name, shape, value) in [("arr_0", &[4, 2, 2, 3][..], 77), ("arr_1", &[4], 88)] {
-            let array = writer.array::<u8>(name, stored).unwrap();
-            let mut array = array.default_dtype().shape(shape).begin_nd().unwrap();
-            let count: u64 = shape.iter().product();
-            array.extend(vec![value; count as usize]).unwrap();
-            array.finish().unwrap();
-        }
-        drop(writer);
-        let bytes = std::fs::read(&path).unwrap();
-        assert_eq!(ImageArray::read(&path).unwrap().count, 4);
-        for (values, says) in [([77; 4], "arr_0"), ([88; 4], "arr_1")] {
-            let mut changed = bytes.clone();
-            let place = bytes.windows(4).position(|four| four == values);
-            changed[place.unwrap() + 2] ^= 1;
-            std::fs::write(&path, &changed).unwrap();
-            let error = format!("{:#}", ImageArray::read(&path).err().unwrap());
-            assert!(error.contains(says) && error.contains("damaged"), "{error}");
+        let arrays = [("arr_0", vec![4, 2, 2, 3], 77), ("arr_1", vec![4], 88)];
+        let stored = |changed: Option<&str>| {
+            let mut npz = Npz::stored();
+            for (name, shape, value) in &arrays {
+                let count = shape.iter().product::<u64>();
+                npz.array(name, shape, vec![*value as u8; count as usize])
+                    .unwrap();
+            }
+            let mut bytes = npz.finish().unwrap();
+            if let Some((_, _, value)) = arrays.iter().find(|(name, ..)| Some(*name) == changed) {
+                let place = bytes.windows(4).position(|four| four == [*value as u8; 4]);
+                bytes[place.unwrap() + 2] ^= 1;
+            }
+            std::fs::write(&path, bytes).unwrap();
+            ImageArray::read(&path)
+        };
+        assert_eq!(stored(None).unwrap().count, 4);
+        for name in ["arr_0", "arr_1"] {
+            let error = format!("{:#}", stored(Some(name)).err().unwrap());
+            assert!(error.contains(name) && error.contains("damaged"), "{error}");
         }
     }
 

@@ -10,7 +10,7 @@ use dmp_model::checkpoint::{HostTensor, TensorFile, Tensors};
 use super::extract::Extracted;
 use super::pictures::Pictures;
 use crate::data::Source;
-use crate::npz::ensure_whole;
+use crate::npz::NpzFile;
 
 /// One side of a comparison, opened.
 pub enum Side<'a> {
@@ -83,13 +83,11 @@ pub fn open(path: &Path) -> Result<Side<'static>> {
 fn statistics(path: &Path) -> Result<Option<Statistics>> {
     let shown = path.display().to_string();
     let file = File::open(path).with_context(|| format!("{shown}: cannot be read"))?;
-    let mut archive = npyz::npz::NpzArchive::new(file)
-        .with_context(|| format!("{shown}: not an .npz archive"))?;
-    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
-    let has = |name: &str| names.iter().any(|found| found == name);
-    if !has("mu") && !has("sigma") {
+    let mut archive = NpzFile::new(file).with_context(|| shown.clone())?;
+    if !archive.has("mu") && !archive.has("sigma") {
         return Ok(None);
     }
+    let spatial = archive.has("mu_s") && archive.has("sigma_s");
     let mut gaussian = |mean: &str, sigma: &str| -> Result<Gaussian> {
         let mean = numbers(&mut archive, mean).with_context(|| shown.clone())?;
         let covariance = numbers(&mut archive, sigma).with_context(|| shown.clone())?;
@@ -111,9 +109,7 @@ fn statistics(path: &Path) -> Result<Option<Statistics>> {
         })
     };
     let pool = gaussian("mu", "sigma")?;
-    let spatial = (has("mu_s") && has("sigma_s"))
-        .then(|| gaussian("mu_s", "sigma_s"))
-        .transpose()?;
+    let spatial = spatial.then(|| gaussian("mu_s", "sigma_s")).transpose()?;
     Ok(Some(Statistics { pool, spatial }))
 }
 
@@ -127,19 +123,9 @@ fn is_covariance(values: &[f64], dim: usize) -> bool {
     })
 }
 
-fn numbers(archive: &mut npyz::npz::NpzArchive<File>, name: &str) -> Result<Vec<f64>> {
-    ensure_whole(archive, name)?;
-    let array = archive
-        .by_name(name)?
-        .with_context(|| format!("has no array '{name}'"))?;
-    let array = match array.try_data::<f64>() {
-        Ok(numbers) => return Ok(numbers.collect::<Result<_, _>>()?),
-        Err(array) => array,
-    };
-    match array.try_data::<f32>() {
-        Ok(numbers) => numbers.map(|number| Ok(f64::from(number?))).collect(),
-        Err(_) => bail!("'{name}' is not of 32 or 64-bit floats"),
-    }
+fn numbers(archive: &mut NpzFile<File>, name: &str) -> Result<Vec<f64>> {
+    let array = archive.array(name)?;
+    array.floats().with_context(|| format!("'{name}'"))
 }
 
 /// The one tensor `[count, dim]` of a file, or that named `features`.

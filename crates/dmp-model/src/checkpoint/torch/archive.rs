@@ -76,7 +76,7 @@ fn open_zip(bytes: Vec<u8>) -> Result<(Archive, Vec<u8>), TorchError> {
     let mut archive: Zip =
         zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| fault(error.to_string()))?;
     let folders = archive.file_names().filter_map(|name| {
-        let folder = name.strip_suffix("data.pkl")?;
+        let folder = name.as_ref().ok()?.strip_suffix("data.pkl")?;
         (folder.is_empty() || folder.ends_with('/')).then(|| folder.to_owned())
     });
     let folder = match folders.collect::<Vec<_>>().as_slice() {

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write};
 
-use zip::write::FileOptions;
+use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::checkpoint::{HostTensor, Tensors};
@@ -33,7 +33,7 @@ pub fn to_bytes(entries: Vec<(String, Value)>) -> Result<Vec<u8>, std::io::Error
     pickle.bytes.push(op::STOP);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     // PyTorch maps the file into memory, so nothing is compressed; the same values make the same bytes on any day.
-    let options = FileOptions::default()
+    let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default())
         .large_file(true);

@@ -80,11 +80,11 @@ fn statistics(side: &Side<'_>) -> Result<Vec<u8>> {
     let mut add = |[mean, covariance]: [&str; 2], gaussian: Gaussian| -> Result<()> {
         let dim = gaussian.mean.len() as u64;
         archive.array(mean, &[dim], gaussian.mean)?;
-        Ok(archive.array(covariance, &[dim, dim], gaussian.covariance)?)
+        archive.array(covariance, &[dim, dim], gaussian.covariance)
     };
     add(["mu", "sigma"], pooled(side)?)?;
     if let Some(gaussian) = spatial(side)? {
         add(["mu_s", "sigma_s"], gaussian)?;
     }
-    Ok(archive.finish()?)
+    archive.finish()
 }

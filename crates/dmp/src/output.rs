@@ -149,6 +149,39 @@ pub fn check_target_of(flag: &str, path: &Path, ending: &str) -> anyhow::Result<
     Ok(check_target(path)?)
 }
 
+/// Whether a file or folder, there or not, is the folder or within it.
+pub fn is_within(path: &Path, folder: &Path) -> bool {
+    let Ok(folder) = fs::canonicalize(folder) else {
+        return false;
+    };
+    let there = path.ancestors().map(|part| match part.as_os_str() {
+        nothing if nothing.is_empty() => Path::new("."),
+        _ => part,
+    });
+    let there = there.filter_map(|part| fs::canonicalize(part).ok()).next();
+    there.is_some_and(|part| part.starts_with(folder))
+}
+
+/// Removes what a process that was killed left half-written in a folder that no other process writes to.
+///
+/// # Errors
+/// When the system refuses.
+pub fn remove_cut_off(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(BEFORE) && name.ends_with(AFTER) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// How a file is called that is being written.
+const BEFORE: &str = ".dmp-";
+const AFTER: &str = ".tmp";
+
 /// The folder that holds `path`; the current one for a bare file name.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
@@ -168,7 +201,7 @@ fn refused(path: &Path, target: &Path, source: io::Error) -> OutputError {
 /// The temporary file removes itself when any step before the rename fails.
 fn replace(target: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".dmp-").suffix(".tmp");
+    builder.prefix(BEFORE).suffix(AFTER);
     #[cfg(unix)]
     let permissions = {
         use std::os::unix::fs::PermissionsExt;

@@ -15,7 +15,7 @@ use dmp_model::denoiser::{Denoiser, ImageLayout};
 use dmp_model::sampler::{Guided, GuidedChannels, ImageNoise, Method, SampleRequest, sample};
 
 pub use args::{Channels, Sampler, SamplingArgs};
-pub use drawing::Drawing;
+pub use drawing::{Drawing, next_batch};
 
 use crate::DIFFUSION_STEPS;
 use crate::memory::ensure_fits;
@@ -147,13 +147,16 @@ impl<'a> Sampling<'a> {
     }
 
     /// Leaves out batches that are among the first `there` images, so that the rest is drawn as it would have been after them.
-    /// Gives the image that it begins with.
-    pub fn skip_drawn(&mut self, there: usize) -> usize {
+    /// Gives the images of each.
+    fn skip_drawn(&mut self, there: usize) -> Vec<Range<usize>> {
+        let mut skipped = Vec::new();
         while self.planned.is_empty() && self.begun < self.recipe.args.count {
-            self.planned = self.next_round();
-            self.planned.retain(|images| images.end > there);
+            let round = self.next_round().into_iter();
+            let (drawn, planned): (Vec<_>, Vec<_>) = round.partition(|images| images.end <= there);
+            skipped.extend(drawn);
+            self.planned = planned;
         }
-        (self.planned.first()).map_or(self.begun, |images| images.start)
+        skipped
     }
 
     /// Images of a batch for every worker; small requests are shared out.

@@ -74,6 +74,12 @@ pub fn eval(args: &EvalArgs, device: &Device) -> Result<()> {
         "train" => Some(Split::Train),
         _ => None,
     };
+    if let Some(out) = args.out.as_ref().filter(|out| out.is_file()) {
+        bail!(
+            "--out {}: is a file; give a folder, which need not be there",
+            out.display()
+        );
+    }
     match split {
         Some(split) => embedded(args, split, device),
         None => compared(args, device),

@@ -12,7 +12,7 @@ use crate::npz::Npz;
 use crate::output::{check_target_of, say, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
 use crate::run::progress_bar;
-use crate::sampling::{Drawing, SamplingArgs, open_model};
+use crate::sampling::{Drawing, SamplingArgs, next_batch, open_model};
 
 /// Draw images from a model, with or without a patch
 #[derive(Debug, Args)]
@@ -72,12 +72,10 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
                 .map_or(Ok(()), |path| folder.refuse(flag, path))?;
         }
     }
-    let there = if kept { 0 } else { drawing.skip_read() };
-    let bar = progress_bar(count as u64, there as u64, "images").with_prefix("sampling");
+    let bar = progress_bar(count as u64, 0, "images").with_prefix("sampling");
     let mut pixels = Vec::new();
-    for batch in drawing {
-        let batch = batch?;
-        bar.inc(batch.labels.len() as u64);
+    // Images that are there are read though nobody wants them: a damaged one is to be known of.
+    while let Some(batch) = next_batch(&mut drawing, &bar)? {
         if kept {
             pixels.extend(batch.pixels);
         }

@@ -1,6 +1,7 @@
 //! `dmp sweep`: settings × seeds, each trained and measured, and one table of what came of them.
 
 mod folder;
+mod images;
 mod program;
 mod running;
 
@@ -28,7 +29,7 @@ A recipe has the flags of 'dmp train' and 'dmp eval' by their long names:
 
   out = \"runs/order\"                # folder of the sweep, which recipes can share
   seeds = [4, 5, 6]
-  keep-images = false               # true: the images that are measured stay there, too
+  keep-images = true                # images that are measured stay there, too, for other recipes; else they go
   [train]                           # what all settings have
   steps = 2000
   batch = 512

@@ -95,8 +95,8 @@ fn labels(archive: &mut NpzFile<File>) -> Result<Option<Vec<u32>>> {
         let numbers = archive.array(name)?.whole_numbers();
         let numbers = numbers.with_context(|| format!("'{name}'"))?;
         let label = |number: i128| {
-            u32::try_from(number)
-                .with_context(|| format!("'{name}': {number} is no class; classes count from 0"))
+            let class = u32::try_from(number).ok();
+            class.with_context(|| format!("'{name}': {number} is no class; classes count from 0"))
         };
         return numbers
             .into_iter()

@@ -113,6 +113,13 @@ impl Extractor<'_> {
         let bar = progress_bar(pictures.count as u64, 0, "images").with_prefix(name);
         let batch = batch(most(self.device), resizing.count(), memory::available());
         let mut all = Extracted::default();
+        let stopped = match pictures.kept() {
+            Some(folder) => format!(
+                "stopped; the images drawn so far are in {}, and the same command goes on from there",
+                folder.display()
+            ),
+            None => "stopped; nothing was written".to_owned(),
+        };
         let mut pictures = pictures.peekable();
         while pictures.peek().is_some() {
             let mut batches = Vec::with_capacity(resizing.count());
@@ -134,7 +141,7 @@ impl Extractor<'_> {
                 all.append(part);
             }
             if interrupt.asked() {
-                return Err(Interrupted("stopped; nothing was written".to_owned()).into());
+                return Err(Interrupted(stopped).into());
             }
         }
         bar.finish_and_clear();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Split, demo, to_unit};
 use crate::run::progress_bar;
-use crate::sampling::{Drawing, SampledBatch};
+use crate::sampling::{Drawing, SampledBatch, next_batch};
 
 /// What is measured, in one line.
 pub const METRIC: &str = "Fréchet distance (Fashion-MNIST CNN)";
@@ -38,7 +38,7 @@ pub struct Score {
 /// Scores what is drawn against a split's statistics, which are of the classes that are drawn; `each` sees every batch, and `name`
 /// stands before the progress bar.
 pub fn score(
-    drawing: Drawing<'_>,
+    mut drawing: Drawing<'_>,
     split: Split,
     name: &'static str,
     device: &Device,
@@ -48,10 +48,8 @@ pub fn score(
     let reference = demo::statistics(split, args.class.as_ref())?;
     let mut scorer = Scorer::new(drawing.layout(), device)?;
     let bar = progress_bar(args.count as u64, 0, "images").with_prefix(name);
-    for batch in drawing {
-        let batch = batch?;
+    while let Some(batch) = next_batch(&mut drawing, &bar)? {
         scorer.push(&batch)?;
-        bar.inc(batch.labels.len() as u64);
         each(&batch);
     }
     bar.finish_and_clear();

@@ -71,7 +71,7 @@ struct Errors {
 /// Noises images of `data` and asks both models for the noise.
 ///
 /// # Errors
-/// When there are fewer than two images a band, more bands than timesteps, or Ctrl-C.
+/// When there are fewer than two images a band, more bands than timesteps, predictions that are no finite numbers, or Ctrl-C.
 pub fn loss_profile(
     base: &Model,
     patched: Option<&Model>,
@@ -114,6 +114,12 @@ pub fn loss_profile(
             draws.errors(&base, patched.as_ref(), images, device)
         });
         errors.extend(done.into_iter().flatten());
+        let finite =
+            |errors: &Errors| errors.base.is_finite() && errors.patched.is_none_or(f64::is_finite);
+        ensure!(
+            errors.iter().all(finite),
+            "the model's predictions hold values that are no finite numbers; use less --patch-scale, or another model or patch"
+        );
         bar.set_position(errors.len() as u64);
     }
     bar.finish_and_clear();

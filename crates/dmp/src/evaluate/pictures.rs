@@ -1,5 +1,6 @@
 //! Images one by one, whatever they come from.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -15,6 +16,8 @@ pub struct Pictures<'a> {
     images: Box<dyn Iterator<Item = Result<Picture>> + 'a>,
     /// Where they lie, of those that are not drawn.
     source: Option<Arc<Source>>,
+    /// The folder that those that are drawn are kept in.
+    kept: Option<PathBuf>,
 }
 
 impl Iterator for Pictures<'_> {
@@ -40,6 +43,7 @@ impl<'a> Pictures<'a> {
             count,
             images: Box::new((0..count).map(read)),
             source: Some(kept),
+            kept: None,
         }
     }
 
@@ -48,9 +52,15 @@ impl<'a> Pictures<'a> {
         self.source.as_deref()
     }
 
+    /// The folder that they are kept in as they are drawn.
+    pub fn kept(&self) -> Option<&Path> {
+        self.kept.as_deref()
+    }
+
     /// What is drawn.
     pub fn drawn(drawing: Drawing<'a>) -> Self {
         let (layout, count) = (drawing.layout(), drawing.args().count);
+        let kept = drawing.folder().map(|folder| folder.root().to_owned());
         let (channels, size) = (layout.channels, [layout.height, layout.width]);
         let length = layout.len();
         let split = move |batch: Result<SampledBatch>| -> Vec<Result<Picture>> {
@@ -73,6 +83,7 @@ impl<'a> Pictures<'a> {
             count,
             images: Box::new(drawing.flat_map(split)),
             source: None,
+            kept,
         }
     }
 }

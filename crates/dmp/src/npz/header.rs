@@ -29,7 +29,10 @@ impl Header {
     pub(super) fn read(file: &mut impl Read) -> Result<Self> {
         let mut start = [0; 8];
         file.read_exact(&mut start)?;
-        ensure!(start.starts_with(MAGIC), "it does not begin as one");
+        ensure!(
+            start.starts_with(MAGIC) && (1..=3).contains(&start[6]),
+            "it does not begin as one"
+        );
         let length = if start[6] == 1 {
             let mut length = [0; 2];
             file.read_exact(&mut length)?;
@@ -54,8 +57,12 @@ impl Header {
             _ => number.split(", 'fortran_order'").next()?,
         };
         let order = after(text, "fortran_order")?;
-        let shape = after(text, "shape")?.strip_prefix('(')?.split(')').next()?;
-        let sizes = shape.split(',').map(str::trim).filter(|s| !s.is_empty());
+        let (shape, _) = after(text, "shape")?.strip_prefix('(')?.split_once(')')?;
+        // Python 2 wrote long numbers as 6L.
+        let sizes = shape
+            .split(',')
+            .map(|size| size.trim().trim_end_matches('L'));
+        let sizes = sizes.filter(|size| !size.is_empty());
         Some(Self {
             number: number.to_owned(),
             big_endian: number.starts_with('>'),
@@ -86,7 +93,7 @@ impl Header {
         let name = self.number.trim_start_matches(['<', '>', '|', '=']);
         Kind::named(name).with_context(|| {
             format!(
-                "holds {}, which is not read; give whole numbers, or floats of 32 or 64 bits",
+                "holds {}, which is not read; save it with a type of whole numbers, numpy.float32 or numpy.float64",
                 self.number
             )
         })
@@ -122,11 +129,13 @@ impl Header {
     }
 }
 
-/// What is said of a key.
+/// What is said of a key: a word that a colon follows, as no field of a record is.
 fn after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let quoted = [format!("'{key}'"), format!("\"{key}\"")];
-    let (_, rest) = quoted
-        .iter()
-        .find_map(|key| text.split_once(key.as_str()))?;
-    Some(rest.trim_start().strip_prefix(':')?.trim_start())
+    ["'", "\""].into_iter().find_map(|quote| {
+        let quoted = format!("{quote}{key}{quote}");
+        let mut rests = text
+            .match_indices(&quoted)
+            .map(|(at, found)| text[at + found.len()..].trim_start());
+        rests.find_map(|rest| rest.strip_prefix(':').map(str::trim_start))
+    })
 }

@@ -47,6 +47,9 @@ impl<R: Read + Seek> NpzFile<R> {
     pub fn header(&mut self, name: &str) -> Result<Option<Header>> {
         match self.0.by_name(&member(name)) {
             Err(ZipError::FileNotFound) => Ok(None),
+            Err(ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_)) => {
+                bail!("'{name}' is packed in a way that numpy does not; save it with numpy.savez")
+            }
             Err(error) => Err(error).with_context(|| damaged(name)),
             Ok(mut file) => Header::read(&mut file)
                 .map(Some)
@@ -60,7 +63,8 @@ impl<R: Read + Seek> NpzFile<R> {
     /// When it is not there, is no array, of other numbers than [`Kind`] has, has more or fewer of them than its shape, or was changed.
     pub fn array(&mut self, name: &str) -> Result<Array> {
         let header = self.header(name)?;
-        let header = header.with_context(|| format!("has no array '{name}'"))?;
+        let header =
+            header.with_context(|| format!("has no array '{name}'; write the file again"))?;
         let kind = header.known().with_context(|| format!("'{name}'"))?;
         let mut file = self.0.by_name(&member(name))?;
         Header::read(&mut file)?;
@@ -89,7 +93,7 @@ impl Array {
         let kind = self.header.known()?;
         ensure!(
             kind.is_whole(),
-            "holds {}, not whole numbers",
+            "holds {}, not whole numbers; save it with numpy.int64",
             self.header.number
         );
         Ok(self.numbers(kind, Kind::whole))
@@ -102,7 +106,10 @@ impl Array {
     pub fn floats(&self) -> Result<Vec<f64>> {
         match self.header.known()? {
             kind @ (Kind::F32 | Kind::F64) => Ok(self.numbers(kind, Kind::float)),
-            _ => bail!("holds {}, not 32 or 64-bit floats", self.header.number),
+            _ => bail!(
+                "holds {}, not 32 or 64-bit floats; save it with numpy.float64",
+                self.header.number
+            ),
         }
     }
 

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::Result;
 use burn::tensor::Device;
 use dmp_model::denoiser::ImageLayout;
+use indicatif::ProgressBar;
 use rayon::prelude::*;
 
 use super::folder::ImageFolder;
@@ -22,10 +23,10 @@ pub struct Drawing<'a> {
     sampling: Sampling<'a>,
     folder: Option<Arc<ImageFolder>>,
     layout: ImageLayout,
+    /// Batches that are there and still to be read, as they would have been drawn.
+    to_read: VecDeque<Range<usize>>,
     /// Images given so far.
     given: usize,
-    /// The first that is drawn; those before are read.
-    first_drawn: usize,
     /// Batches on their way to the disk, while others are drawn; each gives how many images are there after it.
     writing: VecDeque<JoinHandle<Result<usize>>>,
     /// Images that are in the folder for certain.
@@ -50,17 +51,20 @@ impl<'a> Drawing<'a> {
         let open = |out| ImageFolder::open(out, model, args);
         let folder = out.map(open).transpose()?.map(Arc::new);
         let there = folder.as_ref().map_or(0, |folder| folder.there());
-        if there > 0 {
+        let to_read: VecDeque<_> = sampling.skip_drawn(there).into();
+        if let (Some(folder), 1..) = (&folder, there) {
             let count = args.count;
             crate::tell!("{there} of {count} images are there already and stay");
+            // Of a batch that is drawn again, those that are there are not written again.
+            let read = to_read.back().map_or(0, |images| images.end);
+            (read..there).try_for_each(|index| folder.read(index).map(drop))?;
         }
-        let first_drawn = sampling.skip_drawn(there);
         Ok(Self {
             sampling,
             folder,
             layout: model.image_layout(),
+            to_read,
             given: 0,
-            first_drawn,
             writing: VecDeque::new(),
             kept: there,
         })
@@ -81,13 +85,15 @@ impl<'a> Drawing<'a> {
         self.folder.as_deref()
     }
 
-    /// Leaves out the images that are read, and gives how many that are.
-    pub fn skip_read(&mut self) -> usize {
-        self.given = self.first_drawn;
-        self.first_drawn
+    /// Whether the next images are read, not drawn.
+    pub fn reads(&self) -> bool {
+        !self.to_read.is_empty()
     }
 
-    fn read(&self, folder: &ImageFolder, images: Range<usize>) -> Result<SampledBatch> {
+    fn read(&mut self, folder: &ImageFolder, images: Range<usize>) -> Result<SampledBatch> {
+        if self.sampling.recipe.interrupt.asked() {
+            return Err(Interrupted("stopped".to_owned()).into());
+        }
         let read = images.clone().into_par_iter().map(|i| folder.read(i));
         let pixels: Vec<Vec<u8>> = read.collect::<Result<_>>()?;
         Ok(SampledBatch {
@@ -96,16 +102,12 @@ impl<'a> Drawing<'a> {
         })
     }
 
-    fn draw(&mut self) -> Option<Result<SampledBatch>> {
-        let drawn = match self.sampling.next() {
-            Some(Ok(batch)) => self.keep(&batch).map(|()| Some(batch)),
-            last => self.written(0).and(last.transpose()),
+    fn draw(&mut self) -> Result<Option<SampledBatch>> {
+        let Some(batch) = self.sampling.next().transpose()? else {
+            return self.written(0).map(|()| None);
         };
-        let drawn = drawn.map_err(|error| {
-            let stopped = error.is::<Interrupted>();
-            error.context(self.so_far(stopped))
-        });
-        drawn.transpose()
+        self.keep(&batch)?;
+        Ok(Some(batch))
     }
 
     /// Sends a batch to the disk.
@@ -121,16 +123,20 @@ impl<'a> Drawing<'a> {
         self.written(WRITING)
     }
 
-    /// Waits until at most `most` batches are on their way.
+    /// Waits until at most `most` batches are on their way; of several that fail, the first says why.
     fn written(&mut self, most: usize) -> Result<()> {
+        let mut all = Ok(());
         while self.writing.len() > most
             && let Some(oldest) = self.writing.pop_front()
         {
             let after = oldest.join();
-            let after = after.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            self.kept = self.kept.max(after);
+            match after.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+                Ok(after) if all.is_ok() => self.kept = self.kept.max(after),
+                Ok(_) => {}
+                Err(error) => all = all.and(Err(error)),
+            }
         }
-        Ok(())
+        all
     }
 
     /// What has come of a sampling that ends early.
@@ -161,17 +167,35 @@ impl Iterator for Drawing<'_> {
     type Item = Result<SampledBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = match self.folder.clone() {
-            Some(folder) if self.given < self.first_drawn => {
-                // As many as are drawn at a time.
-                let end = (self.given + self.args().batch).min(self.first_drawn);
-                self.read(&folder, self.given..end)
-            }
-            _ => self.draw()?,
+        let batch = match (self.folder.clone(), self.to_read.pop_front()) {
+            (Some(folder), Some(images)) => self.read(&folder, images).map(Some),
+            _ => self.draw(),
         };
-        if let Ok(batch) = &batch {
+        if let Ok(Some(batch)) = &batch {
             self.given += batch.labels.len();
         }
-        Some(batch)
+        let batch = batch.map_err(|error| {
+            // How many are there is known when all are written; why one is not has been said.
+            let error = self.written(0).err().unwrap_or(error);
+            let stopped = error.is::<Interrupted>();
+            error.context(self.so_far(stopped))
+        });
+        batch.transpose()
     }
+}
+
+/// The next images, which `bar` then counts; its rate is of those that are drawn.
+///
+/// # Errors
+/// As the drawing's.
+pub fn next_batch(drawing: &mut Drawing<'_>, bar: &ProgressBar) -> Result<Option<SampledBatch>> {
+    let reads = drawing.reads();
+    let Some(batch) = drawing.next().transpose()? else {
+        return Ok(None);
+    };
+    bar.inc(batch.labels.len() as u64);
+    if reads {
+        bar.reset_eta();
+    }
+    Ok(Some(batch))
 }

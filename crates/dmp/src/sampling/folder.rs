@@ -10,12 +10,11 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 use dmp_math::schedule::BetaSchedule;
 use dmp_model::denoiser::ImageLayout;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::data::picture::Picture;
 use crate::models::{Identity, Model};
-use crate::output::write_atomic;
+use crate::output::{self, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
 use crate::run::{RunDir, RunLock, first_difference};
 use crate::sampling::SamplingArgs;
@@ -49,10 +48,10 @@ pub struct ImageFolder {
 }
 
 impl ImageFolder {
-    /// Makes the folder, or opens one that has images of this sampling, every one of which is looked at.
+    /// Makes the folder, or opens one that has images of this sampling.
     ///
     /// # Errors
-    /// When it cannot be made, has images of another sampling, of a longer one or damaged ones, or another process draws into it.
+    /// When it cannot be made, has images of another sampling or of a longer one, or another process draws into it.
     pub fn open(root: &Path, model: &Model, sampling: &SamplingArgs) -> Result<Self> {
         let shown = root.display();
         let settings = settings(model, sampling)?;
@@ -86,9 +85,7 @@ impl ImageFolder {
             there: (0..).take_while(|number| numbers.contains(number)).count(),
             _lock: lock,
         };
-        (0..folder.there)
-            .into_par_iter()
-            .try_for_each(|index| folder.read(index).map(drop))?;
+        output::remove_cut_off(root).with_context(|| format!("--out {shown}"))?;
         if found.as_ref() != Some(&settings) {
             write_atomic(&root.join(SETTINGS), settings.as_bytes())?;
         }

@@ -131,16 +131,23 @@ impl Plan {
         self.folder(step).join(name)
     }
 
-    /// The folder of the images that a step measures, which is the same for all that draw alike; none of a training.
-    pub fn images(&self, step: Step) -> Option<PathBuf> {
+    /// A short name for how the images of a step are drawn, the same for all that draw alike; none of a training.
+    pub fn drawing(&self, step: Step) -> Option<String> {
         let Work::Evaluate(_) = step.work else {
             return None;
         };
-        let hash = self.flags(step).without(&MEASURING).hash("images");
-        Some(self.folder(step).join(format!("{}{hash}", images(step))))
+        let flags = self.flags(step).without(&MEASURING);
+        // How many are drawn at a time moves a pixel by rounding at most.
+        Some(flags.without(&["batch"]).hash("images"))
     }
 
-    /// Folders there are of images of what a step trains.
+    /// The folder of images that are drawn so from `source`, as short names.
+    pub fn images(&self, step: Step, source: &str, drawing: &str) -> PathBuf {
+        self.folder(step)
+            .join(format!("{}{source}-{drawing}", images(step)))
+    }
+
+    /// Folders there are of images of a setting and a seed.
     pub fn all_images(&self, step: Step) -> Vec<PathBuf> {
         let inside = fs::read_dir(self.folder(step)).into_iter().flatten();
         let of_step = |path: &PathBuf| {

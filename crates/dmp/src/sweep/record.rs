@@ -113,9 +113,24 @@ impl<'a> Records<'a> {
         format!("dmp {}", super::plan::shell(&self.plan.words(step)))
     }
 
-    /// The product that the step's record is of, whether or not it still holds.
-    pub fn product_before(&self, step: Step) -> Option<String> {
-        read(&self.plan.record(step))?.product
+    /// The folder of the images that a step measures, the same for all that draw alike from the same model and patch; none of a
+    /// training.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub fn images(&mut self, step: Step) -> Result<Option<PathBuf>> {
+        let Some(drawing) = self.plan.drawing(step) else {
+            return Ok(None);
+        };
+        let inputs = self.inputs(step)?;
+        let stamp = |flag: &str| inputs.get(flag).cloned().unwrap_or_default();
+        let source = [
+            stamp("model"),
+            stamp("vae"),
+            self.product(step)?.unwrap_or_default(),
+        ];
+        let source = hex(&Sha256::digest(source.join("\n"))[..6]);
+        Ok(Some(self.plan.images(step, &source, &drawing)))
     }
 
     /// Keeps what a step found just now.

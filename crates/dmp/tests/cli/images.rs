@@ -31,11 +31,14 @@ fn measured_images_are_kept_and_taken_again() {
     let changed = || fs::metadata(bench.path(&name(0))).unwrap().modified();
     let first = changed().unwrap();
     fs::remove_file(bench.path(&name(3))).unwrap();
+    // As a process leaves it that was killed.
+    let cut_off = bench.path("images/.dmp-x.tmp");
+    fs::write(&cut_off, "half").unwrap();
     let stderr = dmp(&format!("{line} --reference validation")).stderr;
     let stderr = String::from_utf8(stderr).unwrap();
     assert!(stderr.contains("3 of 5 images are there"), "{stderr}");
     assert_eq!(changed().unwrap(), first);
-    assert!(bench.path(&name(3)).exists());
+    assert!(bench.path(&name(3)).exists() && !cut_off.exists());
     assert_eq!(ok(&format!("{line} --json")), plain);
     let black = image::GrayImage::new(28, 28);
     black.save(bench.path(&name(0))).unwrap();
@@ -47,7 +50,7 @@ fn measured_images_are_kept_and_taken_again() {
             format!("eval {out} --reference {array} --out {out}"),
             "--out is for what a model draws",
         ),
-        (format!("{line} --reference {out}"), "a file that is read"),
+        (format!("{line} --reference {out}"), "lies within"),
     ] {
         let error = refused(&line);
         assert!(error.contains(says), "{error}");
@@ -111,21 +114,54 @@ fn a_sweep_keeps_images_if_it_is_told_to() {
     );
     assert_eq!((folders(&bench), figures()), (kept.clone(), plain.clone()));
 
-    // The same training again leaves them, another patch has none of them.
+    // They stay whatever is done, also for a recipe that keeps none.
     let patch = kept.iter().map(|(path, _)| path.parent().unwrap());
     let patch = patch.map(|folder| folder.join("seed-1"));
     let run = patch.into_iter().find(|run| run.exists()).unwrap();
     rewind(&run, "patch.safetensors");
-    assert_eq!(sweep(&line).1, ["patch, seed 1: train"]);
-    assert_eq!(folders(&bench), kept);
-    fs::write(run.with_file_name("seed-1.train.json"), "{}").unwrap();
-    assert_eq!(sweep(&line).1, ["patch, seed 1: train"]);
-    assert_eq!(folders(&bench).len(), 1);
-    assert_eq!(figures(), plain);
+    assert_eq!(sweep(&write(EVALS, "")).1, ["patch, seed 1: train"]);
+    assert_eq!((folders(&bench), figures()), (kept, plain));
 
     let error = refused(&write(&EVALS.replace("count", "out = 'x'\ncount"), ""));
     assert!(
         error.contains("'out'") && error.contains("keep-images"),
         "{error}"
     );
+}
+
+/// Images of a model that has changed are drawn again, and those that no step needs any more go.
+#[test]
+fn images_of_another_model_are_not_measured() {
+    let bench = Bench::new();
+    bench.pretrain("other", "--seed 1");
+    let recipe = |rest: &str| {
+        let eval = format!(
+            "[eval]\nsampling-steps = '2'\ncount = {rest}\n[[setting]]\nname = 'bare'\nbase = true\n"
+        );
+        format!("sweep {}", recipe(&bench, "[1]", &eval))
+    };
+    sweep(&recipe("4"));
+    let record = || {
+        let settings = fs::read_dir(bench.path("sweep"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        settings.into_iter().find(|path| path.is_dir()).unwrap()
+    };
+    // As an evaluation leaves them that was stopped, of this recipe and of another, and of a number that it has no longer.
+    let left = |name: &str, owner: &str| {
+        let folder = record().join(format!("seed-1.images-{name}"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(".sweep"), owner).unwrap();
+        fs::write(folder.join("000000.png"), "").unwrap();
+    };
+    left("ours", "results-recipe\n");
+    left("theirs", "results-another\n");
+    fs::copy(
+        bench.path("other/backbone.safetensors"),
+        bench.path("base/backbone.safetensors"),
+    )
+    .unwrap();
+    assert_eq!(sweep(&recipe("4")).1, ["bare, seed 1: eval"]);
+    let left: Vec<_> = folders(&bench).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(left, [record().join("seed-1.images-theirs")]);
 }

@@ -50,6 +50,11 @@ fn a_patch_is_compared_on_the_same_images_and_noise() {
         table.contains("0 to 332") && table.contains("0 to 999"),
         "{table}"
     );
+
+    bench.train("far", "--steps 1 --prompt-rate 100");
+    let far = format!("{model} --patch {}", bench.str("far"));
+    let error = refused(&format!("loss {far} --patch-scale 1e38"));
+    assert!(error.contains("no finite numbers"), "{error}");
 }
 
 /// A backbone that does not say its noise schedule is measured with the patch's.

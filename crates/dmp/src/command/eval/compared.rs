@@ -18,7 +18,7 @@ use crate::evaluate::pictures::Pictures;
 use crate::evaluate::side::{self, Side};
 use crate::evaluate::weights::{self, Weights};
 use crate::flags;
-use crate::output::{refuse_replacing, say};
+use crate::output::{is_within, refuse_replacing, say};
 use crate::sampling::Drawing;
 
 /// With Inception's features, or features that both sides bring.
@@ -44,7 +44,17 @@ pub fn compared(args: &EvalArgs, device: &Device) -> Result<()> {
         }
     }
     if let Some(out) = &args.out {
-        refuse_replacing("--out", out, reference_path)?;
+        ensure!(
+            args.inception.save.as_ref() != Some(out),
+            "--save {}: that is the folder of --out; give another name",
+            out.display()
+        );
+        ensure!(
+            !is_within(out, reference_path),
+            "--out {}: lies within --reference {}, whose images it would add to; give another folder",
+            out.display(),
+            args.reference
+        );
     }
     ensure!(
         reference_path.exists(),

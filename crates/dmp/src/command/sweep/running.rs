@@ -1,6 +1,5 @@
 //! Running what is not done yet.
 
-use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -15,11 +14,11 @@ use crate::sweep::{Elsewhere, Pace, Plan, Record, Results, Step, Work};
 
 /// A sweep under way.
 pub(super) struct Sweep<'a> {
-    plan: &'a Plan,
-    steps: Vec<Step>,
-    records: Records<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) steps: Vec<Step>,
+    pub(super) records: Records<'a>,
     program: Program,
-    pages: Pages,
+    pub(super) pages: Pages,
 }
 
 impl<'a> Sweep<'a> {
@@ -98,11 +97,14 @@ impl<'a> Sweep<'a> {
                 .act(step)
                 .map_err(|error| self.stopped(error, || self.plan.name(step).to_string()))?;
             let seconds = start.elapsed().as_secs_f64();
-            let before = self.records.product_before(step);
-            let record = self.records.keep(step, seconds, found)?;
-            self.tidy(step, before == record.product)?;
+            self.records.keep(step, seconds, found)?;
+            self.tidy(step)?;
             pace.add(step.work, seconds);
             self.write()?;
+        }
+        // Those of a step that was stopped, and that the recipe has no longer.
+        for index in 0..self.steps.len() {
+            self.tidy(self.steps[index])?;
         }
         Ok(())
     }
@@ -139,38 +141,10 @@ impl<'a> Sweep<'a> {
         Ok(rest)
     }
 
-    /// Whether another step that is not done measures the images of this one.
-    fn others(&mut self, step: Step) -> Result<bool> {
-        let images = self.plan.images(step);
-        for &other in &self.steps {
-            let alike = other != step && self.plan.images(other) == images;
-            if alike && self.records.current(other)?.is_none() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Removes images that no step needs any more: those of what was trained before, unless the `same` was trained again, and those
-    /// that all have measured.
-    fn tidy(&mut self, step: Step, same: bool) -> Result<()> {
-        let stale = match self.plan.images(step) {
-            None if same => Vec::new(),
-            None => self.plan.all_images(step),
-            Some(_) if self.plan.recipe.keep_images || self.others(step)? => Vec::new(),
-            Some(folder) => vec![folder],
-        };
-        for folder in stale.iter().filter(|folder| folder.is_dir()) {
-            fs::remove_dir_all(folder)
-                .with_context(|| format!("{}: cannot be removed", folder.display()))?;
-        }
-        Ok(())
-    }
-
-    fn act(&self, step: Step) -> Result<Value> {
+    fn act(&mut self, step: Step) -> Result<Value> {
         let mut words = self.plan.words(step);
         // In a folder, so that what is stopped goes on, and other steps that measure the same need not draw it.
-        let images = self.plan.images(step);
+        let images = self.images(step)?;
         words.extend(
             images
                 .into_iter()

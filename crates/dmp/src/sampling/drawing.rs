@@ -40,7 +40,8 @@ impl<'a> Drawing<'a> {
     /// Of images that are kept in the folder `out`, or nowhere. Draws nothing yet.
     ///
     /// # Errors
-    /// As [`Sampling::new`] and [`ImageFolder::open`].
+    /// As [`Sampling::new`]; when the folder cannot be made, has images of another sampling or of a longer one, or another process draws
+    /// into it.
     pub fn new(
         model: &'a Model,
         args: &SamplingArgs,

@@ -15,8 +15,8 @@ enum PositionName {
     Add,
     /// Prompts are extra tokens
     Prepend,
-    /// Each prompt covers all tokens, and their weighted sum is added (not in the paper; 8 of them are eight times the paper's
-    /// size, unless --prompt-rank makes them smaller)
+    /// Each prompt covers all tokens, and their weighted sum is added (not in the paper; 8 of them take eight times the
+    /// space of the paper's prompts, unless --prompt-rank makes them smaller)
     Mix,
     /// Some prompts are extra tokens, the others are added one to a token
     Both,

@@ -1,11 +1,8 @@
 //! Kernel distance (KID, Bińkowski et al. 1801.01401): an unbiased estimate of the squared maximum mean
 //! discrepancy under the cubic kernel (x·y/d + 1)³.
 
-use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, Mat, MatRef, Par};
-
 use crate::features::{Features, FeaturesError};
-use crate::product::multiply;
+use crate::linear::{Matrix, Store, below_diagonal, multiply};
 use crate::reference_random::RandomState;
 
 /// How the distance is estimated; the default is torch-fidelity's.
@@ -110,33 +107,23 @@ fn unbiased(x: &[f64], y: &[f64], dim: usize) -> f64 {
 
 /// Σ k(xᵢ, xⱼ) over i > j, half of what all pairs of different rows have.
 fn within(rows: &[f64], dim: usize) -> f64 {
-    let view = MatRef::from_row_major_slice(rows, rows.len() / dim, dim);
-    let mut products = Mat::zeros(view.nrows(), view.nrows());
-    triangular::matmul(
-        products.as_mut(),
-        BlockStructure::StrictTriangularLower,
-        Accum::Replace,
-        view,
-        BlockStructure::Rectangular,
-        view.transpose(),
-        BlockStructure::Rectangular,
-        1.0 / dim as f64,
-        Par::Seq,
-    );
-    let below = |j: usize| products.col(j).iter().skip(j + 1);
-    (0..view.nrows())
-        .map(|j| below(j).map(|&mean| cubic(mean)).sum::<f64>())
+    let count = rows.len() / dim;
+    let mut products = vec![0.0; count * count];
+    below_diagonal(&mut products, 1.0 / dim as f64, Matrix::new(rows, dim));
+    let below = |i: usize| products[i * count..][..i].iter();
+    (0..count)
+        .map(|i| below(i).map(|&mean| cubic(mean)).sum::<f64>())
         .sum()
 }
 
 /// Σ k(xᵢ, yⱼ) over all pairs.
 fn across(x: &[f64], y: &[f64], dim: usize) -> f64 {
-    let view = |rows| MatRef::from_row_major_slice(rows, x.len() / dim, dim);
-    let mut products = Mat::zeros(x.len() / dim, y.len() / dim);
-    let (lhs, rhs, accum) = (view(x), view(y).transpose(), Accum::Replace);
-    multiply(products.as_mut(), accum, lhs, rhs, 1.0 / dim as f64);
-    (0..products.ncols())
-        .map(|j| products.col(j).iter().map(|&mean| cubic(mean)).sum::<f64>())
+    let columns = y.len() / dim;
+    let mut products = vec![0.0; x.len() / dim * columns];
+    let (lhs, rhs) = (Matrix::new(x, dim), Matrix::new(y, dim).t());
+    multiply(&mut products, Store::Set, 1.0 / dim as f64, lhs, rhs);
+    let rows = products.chunks_exact(columns);
+    rows.map(|row| row.iter().map(|&mean| cubic(mean)).sum::<f64>())
         .sum()
 }
 

@@ -3,11 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
 
 use crate::features::{Features, FeaturesError};
-use crate::product::multiply;
+use crate::linear::{Matrix, Store, multiply};
 
 /// Rows compared with all others at once; bounds memory.
 const BLOCK: usize = 256;
@@ -120,24 +119,22 @@ fn of_each_row<T: Send>(
             .collect()
     };
     let all_squares = squares(&all);
-    let all = MatRef::from_row_major_slice(&all, b.len(), dim);
+    let all = Matrix::new(&all, dim).t();
     let mut found = Vec::with_capacity(a.len());
-    // [b, block], column by column: what a row of `a` has to do with all rows of `b` lies side by side.
+    // [block, b]: what a row of `a` has to do with all rows of `b` lies side by side.
     let mut products = vec![0.0; b.len() * BLOCK];
     for rows in a.values().chunks(BLOCK * dim) {
         let rows = centred(rows);
         let row_squares = squares(&rows);
-        let view = MatRef::from_row_major_slice(&rows, row_squares.len(), dim);
         let products = &mut products[..b.len() * row_squares.len()];
-        let to = MatMut::from_column_major_slice_mut(products, b.len(), row_squares.len());
-        multiply(to, Accum::Replace, all, view.transpose(), 1.0);
+        multiply(products, Store::Set, 1.0, Matrix::new(&rows, dim), all);
         let first = found.len();
-        let columns = products.par_chunks_exact_mut(b.len()).zip(&row_squares);
-        found.par_extend(columns.enumerate().map(|(i, (column, row_square))| {
-            for (product, square) in column.iter_mut().zip(&all_squares) {
+        let with_all = products.par_chunks_exact_mut(b.len()).zip(&row_squares);
+        found.par_extend(with_all.enumerate().map(|(i, (products, row_square))| {
+            for (product, square) in products.iter_mut().zip(&all_squares) {
                 *product = (row_square + square - 2.0 * *product).max(0.0);
             }
-            of(first + i, column)
+            of(first + i, products)
         }));
     }
     found

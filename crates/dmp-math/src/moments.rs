@@ -1,9 +1,8 @@
 //! Streaming mean and covariance of feature rows, mergeable across workers.
 
-use faer::{Accum, Mat, MatRef};
 use thiserror::Error;
 
-use crate::product::multiply;
+use crate::linear::{Matrix, Store, multiply};
 
 /// Rows centred and multiplied at once; bounds the memory of a large push.
 const BLOCK: usize = 256;
@@ -32,7 +31,7 @@ impl From<&Gaussian> for Moments {
             dim,
             count: gaussian.count,
             mean: gaussian.mean.clone(),
-            scatter: Mat::from_fn(dim, dim, |i, j| gaussian.covariance[i * dim + j] * freedom),
+            scatter: gaussian.covariance.iter().map(|x| x * freedom).collect(),
             fault: None,
         }
     }
@@ -87,7 +86,8 @@ pub struct Moments {
     dim: usize,
     count: usize,
     mean: Vec<f64>,
-    scatter: Mat<f64>,
+    /// `[d, d]` row-major.
+    scatter: Vec<f64>,
     fault: Option<MomentsError>,
 }
 
@@ -98,7 +98,7 @@ impl Moments {
             dim,
             count: 0,
             mean: vec![0.0; dim],
-            scatter: Mat::zeros(dim, dim),
+            scatter: vec![0.0; dim * dim],
             fault: None,
         }
     }
@@ -143,9 +143,8 @@ impl Moments {
             .chunks_exact(self.dim)
             .flat_map(|row| row.iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean))
             .collect();
-        let centred = MatRef::from_row_major_slice(&centred, count, self.dim);
-        let lhs = centred.transpose();
-        multiply(self.scatter.as_mut(), Accum::Add, lhs, centred, 1.0);
+        let centred = Matrix::new(&centred, self.dim);
+        multiply(&mut self.scatter, Store::Add, 1.0, centred.t(), centred);
         self.shift(count, &mean);
     }
 
@@ -160,7 +159,8 @@ impl Moments {
                 dim: self.dim,
             });
         } else if other.count > 0 {
-            self.scatter += &other.scatter;
+            let entries = self.scatter.iter_mut().zip(&other.scatter);
+            entries.for_each(|(entry, other)| *entry += other);
             self.shift(other.count, &other.mean);
         }
     }
@@ -176,9 +176,8 @@ impl Moments {
             .map(|(new, old)| new - old)
             .collect();
         let weight = old * new / total;
-        for (column, &right) in delta.iter().enumerate() {
-            let scatter = self.scatter.col_mut(column).iter_mut();
-            for (entry, &left) in scatter.zip(&delta) {
+        for (row, &left) in self.scatter.chunks_exact_mut(self.dim).zip(&delta) {
+            for (entry, &right) in row.iter_mut().zip(&delta) {
                 *entry += left * right * weight;
             }
         }
@@ -205,7 +204,8 @@ impl Moments {
         }
         let freedom = (self.count - 1) as f64;
         // Both triangles are averaged: the product's rounding need not be symmetric.
-        let entry = |i: usize, j: usize| (self.scatter[(i, j)] + self.scatter[(j, i)]) / 2.0;
+        let at = |i: usize, j: usize| self.scatter[i * self.dim + j];
+        let entry = |i: usize, j: usize| (at(i, j) + at(j, i)) / 2.0;
         let covariance = (0..self.dim)
             .flat_map(|i| (0..self.dim).map(move |j| (i, j)))
             .map(|(i, j)| entry(i, j) / freedom)

@@ -121,9 +121,11 @@ fn of_each_row<T: Send>(
     let all_squares = squares(&all);
     let all = Matrix::new(&all, dim).t();
     let mut found = Vec::with_capacity(a.len());
+    // Blocks of about as many rows: a single row left over would be summed in another order than the same row among others.
+    let block = a.len().div_ceil(a.len().div_ceil(BLOCK));
     // [block, b]: what a row of `a` has to do with all rows of `b` lies side by side.
-    let mut products = vec![0.0; b.len() * BLOCK];
-    for rows in a.values().chunks(BLOCK * dim) {
+    let mut products = vec![0.0; b.len() * block];
+    for rows in a.values().chunks(block * dim) {
         let rows = centred(rows);
         let row_squares = squares(&rows);
         let products = &mut products[..b.len() * row_squares.len()];
@@ -178,13 +180,16 @@ mod tests {
     /// More rows than a block, far from zero: a set against itself is inside itself.
     #[test]
     fn a_set_fills_itself() {
-        let rows: Vec<f32> = (0..600).map(|i| 1000.0 + (i * i % 101) as f32).collect();
-        let rows = Features::new(&rows, 2).unwrap();
-        let found = manifold(rows, rows, 3).unwrap();
-        assert_eq!(
-            (found.precision, found.recall, found.coverage),
-            (1.0, 1.0, 1.0)
-        );
+        for (count, dim) in [(300, 2), (257, 100)] {
+            let value = |i: usize| 1000.0 + (i * i % 101) as f32 / 7.0;
+            let rows: Vec<f32> = (0..count * dim).map(value).collect();
+            let rows = Features::new(&rows, dim).unwrap();
+            let found = manifold(rows, rows, 3).unwrap();
+            assert_eq!(
+                (found.precision, found.recall, found.coverage),
+                (1.0, 1.0, 1.0)
+            );
+        }
     }
 
     #[test]

@@ -176,7 +176,8 @@ impl Moments {
             .map(|(new, old)| new - old)
             .collect();
         let weight = old * new / total;
-        for (row, &left) in self.scatter.chunks_exact_mut(self.dim).zip(&delta) {
+        let rows = self.scatter.chunks_exact_mut(self.dim.max(1));
+        for (row, &left) in rows.zip(&delta) {
             for (entry, &right) in row.iter_mut().zip(&delta) {
                 *entry += left * right * weight;
             }

@@ -14,7 +14,7 @@ const HALVINGS: usize = 56;
 ///
 /// Those of a matrix of two diagonals are the positive eigenvalues of one with zeros on its diagonal and the two in turn beside it (Golub & Kahan 1965),
 /// and how many of these are below a number is seen from the signs of its pivots, so that each is found by halving, on its own:
-/// to full accuracy, in a known time, and without anything that might not converge.
+/// to the rounding of the largest one, in a known time, and without anything that might not converge.
 pub(crate) fn nuclear_norm(mut matrix: Vec<f64>, columns: usize) -> f64 {
     // Entries of at most 1 from here on: no square overflows.
     let scale = matrix.iter().fold(0.0, |most: f64, x| most.max(x.abs()));

@@ -72,7 +72,7 @@ pub(crate) fn multiply(to: &mut [f64], store: Store, scale: f64, lhs: Matrix<'_>
     );
 }
 
-/// `scale`·`rows`·`rows`ᵀ into `to` where its column is less than its row, on this thread; other entries mean nothing.
+/// `scale`·`rows`·`rows`ᵀ into `to` where its column is less than its row, on this thread; other entries may be overwritten.
 pub(crate) fn below_diagonal(to: &mut [f64], scale: f64, rows: Matrix<'_>) {
     triangle(to, rows.rows, scale, rows);
 }
@@ -100,7 +100,8 @@ fn share(
     rhs: Matrix<'_>,
 ) {
     let (m, n, k) = (lhs.rows, rhs.columns, lhs.columns);
-    if threads > 1 && m >= SHARED {
+    // A product of two columns or fewer is summed in another order if it is small: halves must not be.
+    if threads > 1 && m >= SHARED && n > 2 {
         let (above, below) = lhs.split(m / 2);
         let (top, bottom) = to.split_at_mut(m / 2 * stride);
         let half = threads / 2;
@@ -177,6 +178,23 @@ mod tests {
             assert_eq!(to, expected, "{threads} threads");
             share(threads, &mut to, n, Store::Add, -1.0, l, r);
             assert_eq!(to, vec![0.0; m * n], "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        let root = |at: usize| (at as f64 % 97.0).sqrt();
+        for n in [1, 2, 3, 64] {
+            let (m, k) = (257, 300);
+            let lhs: Vec<f64> = (0..m * k).map(root).collect();
+            let rhs: Vec<f64> = (0..n * k).map(|at| root(at * 7)).collect();
+            let (l, r) = (Matrix::new(&lhs, k), Matrix::new(&rhs, k).t());
+            let product = |threads| {
+                let mut to = vec![0.0; m * n];
+                share(threads, &mut to, n, Store::Set, 1.0, l, r);
+                to
+            };
+            assert_eq!(product(1), product(2), "{n} columns");
         }
     }
 

@@ -55,6 +55,18 @@ fn an_offset_costs_no_digits() {
 }
 
 #[test]
+fn no_features_can_be_merged() {
+    let none = Moments::from(&Gaussian {
+        count: 3,
+        mean: vec![],
+        covariance: vec![],
+    });
+    let mut both = none.clone();
+    both.merge(&none);
+    assert_eq!(both.finish().map(|found| found.count), Ok(6));
+}
+
+#[test]
 fn what_does_not_fit_is_named_at_the_end() {
     let error = |moments: &Moments| moments.finish().unwrap_err();
     assert_eq!(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests that compute on a GPU, built for Vulkan and run on whatever has a driver. `.ci/run` calls it.
 #
-#   check-vulkan.sh          the method: golden cases, training steps, samplers, features (6 minutes from nothing on 2 cores)
+#   check-vulkan.sh          the method: golden cases, training steps, samplers, features (8 minutes from nothing on 2 cores)
 #   check-vulkan.sh --all    the command line too, in a release build with autotuning
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -15,11 +15,12 @@ use dmp_model::baked::Baked;
 use dmp_model::checkpoint::BackboneFile;
 use dmp_model::denoiser::{Backbone, Denoiser, ImageLayout};
 use dmp_model::dit::Dit;
+use dmp_model::lora::Limited;
 use dmp_model::patched::Patched;
 use dmp_model::vae::Vae;
 
 pub use addition::{
-    Addition, PEFT_CONFIG, PEFT_TENSORS, addition_path, addition_sha256, is_addition,
+    Addition, PEFT_CONFIG, PEFT_TENSORS, PatchUse, addition_path, addition_sha256, is_addition,
     open_addition, peft_folder,
 };
 pub use agreement::{check_data, schedule_of};
@@ -30,7 +31,6 @@ pub use identity::Identity;
 use backbone::local;
 
 use crate::compute::Dtype;
-use crate::flags;
 use crate::memory::least_of_an_image;
 
 /// Side of the tiles that larger images are decoded in.
@@ -49,61 +49,55 @@ pub struct Model {
     identity: Identity,
 }
 
-/// A backbone, alone, with a patch, or with one that was baked for some timesteps.
+/// A backbone, alone (a LoRA may be merged into it), with a LoRA at some timesteps, with a patch, or with one that was baked.
 #[derive(Debug, Clone)]
 enum Network {
     Bare(Box<Dit>),
+    Limited(Box<Limited>),
     Patched(Box<Patched<Dit>>),
     Baked(Box<Baked<Dit>>),
 }
 
 impl Model {
-    /// Opens the backbone `name` and puts the patch in `patch` on it, if one is given, `scale` times as strong as it is, if that is
-    /// given too.
+    /// Opens the backbone `name` and puts the patch in `patch` on it, if one is given, as `used` says.
     pub fn open(
         name: &str,
         patch: Option<&Path>,
-        scale: Option<f64>,
+        used: PatchUse,
         asked: Option<BetaSchedule>,
         dtype: Dtype,
         device: &Device,
     ) -> Result<Self> {
-        anyhow::ensure!(
-            patch.is_some() || scale.is_none(),
-            "--patch-scale: there is no patch or LoRA whose strength it could be; leave the flag out"
-        );
+        if patch.is_none() {
+            used.ensure_unasked()?;
+        }
         let mut backbone = open_backbone(name, device)?;
         let Some(path) = patch else {
             dtype.pack_weights(&mut backbone.model, device)?;
             return Self::bare(backbone, asked);
         };
-        Self::with(backbone, path, scale, asked, dtype, device)
+        Self::with(backbone, path, used, asked, dtype, device)
     }
 
     /// A backbone with the patch in a file, which must have been made for it. A LoRA is merged into the weights before
-    /// they are packed, so that it costs nothing to compute with.
+    /// they are packed, so that it costs nothing to compute with; where it acts at some timesteps only, the bare ones are kept too.
     fn with(
-        mut backbone: BackboneFile,
+        backbone: BackboneFile,
         path: &Path,
-        scale: Option<f64>,
+        used: PatchUse,
         asked: Option<BetaSchedule>,
         dtype: Dtype,
         device: &Device,
     ) -> Result<Self> {
         let shown = || format!("patch {}", path.display());
-        let mut addition = open_addition(path, device)?;
-        if let Some(scale) = scale {
-            addition = addition.scaled(scale).with_context(shown)?;
-        }
+        let addition = open_addition(path, device)?
+            .used(used)
+            .with_context(shown)?;
         let metadata = addition.metadata();
         metadata
             .check_backbone(&backbone.fingerprint)
             .with_context(shown)?;
         let schedule = schedule_of(Some(metadata.schedule), asked)?;
-        if let Addition::Lora(file) = &addition {
-            backbone.model = file.lora.merge(&backbone.model).with_context(shown)?;
-        }
-        dtype.pack_weights(&mut backbone.model, device)?;
         let identity = Identity {
             backbone_sha256: backbone.fingerprint,
             patch_sha256: Some(addition_sha256(path)?),
@@ -111,11 +105,24 @@ impl Model {
         };
         let model = backbone.model;
         let classes = model.config().num_classes;
+        let pack = |mut model: Dit| dtype.pack_weights(&mut model, device).map(|()| model);
         let network = match addition {
-            Addition::Patch(file) => Network::Patched(Box::new(Patched::new(model, file.patch)?)),
-            Addition::Lora(_) => Network::Bare(Box::new(model)),
+            Addition::Patch(file) => {
+                Network::Patched(Box::new(Patched::new(pack(model)?, file.patch)?))
+            }
+            Addition::Lora(file) => match file.lora.config().patch_below {
+                None => {
+                    let merged = file.lora.merge(&model).with_context(shown)?;
+                    Network::Bare(Box::new(pack(merged)?))
+                }
+                Some(below) => {
+                    let limited = Limited::new(&model, &file.lora, below).with_context(shown)?;
+                    Network::Limited(Box::new(limited.map_backbones(pack)?))
+                }
+            },
             Addition::Baked(file) => {
-                Network::Baked(Box::new(Baked::new(model, file.steps).with_context(shown)?))
+                let baked = Baked::new(pack(model)?, file.steps).with_context(shown)?;
+                Network::Baked(Box::new(baked))
             }
         };
         Ok(Self {
@@ -147,6 +154,9 @@ impl Model {
         let size = size.map(|side| side / pixels);
         let network = match self.network {
             Network::Bare(model) => Network::Bare(Box::new(model.resized(size)?)),
+            Network::Limited(model) => {
+                Network::Limited(Box::new(model.map_backbones(|model| model.resized(size))?))
+            }
             Network::Patched(model) => {
                 Network::Patched(Box::new(model.map_backbone(|model| model.resized(size))?))
             }
@@ -155,25 +165,6 @@ impl Model {
             }
         };
         Ok(Self { network, ..self })
-    }
-
-    /// The same with its patch at timesteps below this one only, if one is given.
-    ///
-    /// # Errors
-    /// Without a patch that can be so limited.
-    pub fn patched_below(self, below: Option<usize>) -> Result<Self> {
-        let Some(below) = below else { return Ok(self) };
-        let Network::Patched(model) = self.network else {
-            bail!(
-                "there is no patch that can be limited (a LoRA is part of the weights, and a baked patch has its limit already); leave \
-                 the flag out"
-            );
-        };
-        let model = model.acting_below(flags::limit(below))?;
-        Ok(Self {
-            network: Network::Patched(Box::new(model)),
-            ..self
-        })
     }
 
     /// The same with an autoencoder that makes images of what it draws: the one in `folder`, or, of a folder that diffusers
@@ -233,6 +224,7 @@ impl Model {
     pub fn least_bytes_an_image(&self) -> u128 {
         let backbone = match &self.network {
             Network::Bare(model) => model,
+            Network::Limited(model) => model.backbone(),
             Network::Patched(model) => model.backbone(),
             Network::Baked(model) => model.backbone(),
         };
@@ -297,6 +289,7 @@ impl Network {
     fn denoiser(&self) -> &dyn Denoiser {
         match self {
             Self::Bare(model) => model.as_ref(),
+            Self::Limited(model) => model.as_ref(),
             Self::Patched(model) => model.as_ref(),
             Self::Baked(model) => model.as_ref(),
         }

@@ -33,13 +33,11 @@ pub fn open_model(
     args: &SamplingArgs,
     device: &Device,
 ) -> Result<Model> {
-    let scale = args.patch_scale;
-    let model = Model::open(name, patch, scale, args.schedule, args.dtype, device)?
+    let used = args.patch_use();
+    let model = Model::open(name, patch, used, args.schedule, args.dtype, device)?
         .with_vae(args.vae.as_deref(), name, device)?
         .resized(args.size)
-        .context("--size")?
-        .patched_below(args.patch_below)
-        .context("--patch-below")?;
+        .context("--size")?;
     let channels = model.image_layout().channels;
     anyhow::ensure!(
         matches!(channels, 1 | 3),

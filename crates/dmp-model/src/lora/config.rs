@@ -79,6 +79,10 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// What is adapted in every block.
     pub targets: BTreeSet<Target>,
+    /// Acts at timesteps below this one only; at all of them for `None`. A program that does not know of it has the LoRA act
+    /// at all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_below: Option<usize>,
     /// Token width D.
     pub hidden_size: usize,
     /// Hidden width of each MLP.
@@ -94,6 +98,7 @@ impl LoraConfig {
             rank,
             alpha: rank as f64,
             targets: Target::ALL.into(),
+            patch_below: None,
             hidden_size: backbone.hidden_size,
             mlp_hidden_size: backbone.mlp_hidden_size(),
             depth: backbone.depth,
@@ -151,6 +156,9 @@ impl LoraConfig {
         }
         if self.targets.is_empty() {
             return Err(LoraConfigError::NoTargets);
+        }
+        if self.patch_below == Some(0) {
+            return Err(LoraConfigError::Never);
         }
         Ok(())
     }
@@ -214,6 +222,11 @@ pub enum LoraConfigError {
     /// Nothing would be adapted.
     #[error("--targets (targets) names nothing to adapt; give some of qkv, proj, fc1, fc2")]
     NoTargets,
+    /// A limit that leaves no timestep.
+    #[error(
+        "a LoRA that acts below timestep 0 (patch_below) does nothing; give a timestep of at least 1"
+    )]
+    Never,
 }
 
 #[cfg(test)]
@@ -241,11 +254,12 @@ mod tests {
         let good = LoraConfig::new(4, &backbone());
         assert!(good.validate(&backbone()).is_ok());
         type Change = fn(&mut LoraConfig);
-        let bad: [(Change, &str); 6] = [
+        let bad: [(Change, &str); 7] = [
             (|config| config.rank = 0, "--rank"),
             (|config| config.rank = 1153, "from 1 to 1152"),
             (|config| config.alpha = f64::NAN, "--alpha"),
             (|config| config.targets.clear(), "--targets"),
+            (|config| config.patch_below = Some(0), "below timestep 0"),
             (|config| config.depth = 27, "number of blocks is 27"),
             (|config| config.hidden_size = 1 << 20, "width is 1048576"),
         ];

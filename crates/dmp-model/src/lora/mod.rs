@@ -6,11 +6,13 @@
 
 mod config;
 mod join;
+mod limited;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 pub use config::{LoraConfig, LoraConfigError, Target};
+pub use limited::Limited;
 
 use crate::init::{self, Initializer};
 
@@ -90,6 +92,16 @@ impl Lora {
     /// Sizes and choices of this LoRA.
     pub fn config(&self) -> &LoraConfig {
         &self.config
+    }
+
+    /// The same, acting at timesteps below this one only; at all of them for `None`. Those who join it see to that.
+    ///
+    /// # Errors
+    /// A limit that leaves no timestep.
+    pub fn acting_below(mut self, below: Option<usize>) -> Result<Self, LoraConfigError> {
+        self.config.patch_below = below;
+        self.config.check()?;
+        Ok(self)
     }
 
     /// The same with changes `scale` times as large.

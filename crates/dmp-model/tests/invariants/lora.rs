@@ -14,7 +14,7 @@ use dmp_model::checkpoint::{
 use dmp_model::denoiser::Denoiser;
 use dmp_model::dit::Dit;
 use dmp_model::host;
-use dmp_model::lora::{Lora, LoraConfig, Target, public_key};
+use dmp_model::lora::{Limited, Lora, LoraConfig, Target, public_key};
 use proptest::prelude::*;
 
 use super::{backbone, bits, config, noise};
@@ -35,7 +35,7 @@ fn random(seed: u64, rank: usize, targets: &[Target], device: &Device) -> Lora {
     apply(empty, tensors, public_key).unwrap()
 }
 
-fn predict(model: &Dit) -> Tensor<4> {
+fn predict(model: &impl Denoiser) -> Tensor<4> {
     model.predict(noise(3, 0, &Device::flex()), &[0, 500, 999], &[0, 1, 3])
 }
 
@@ -302,4 +302,37 @@ fn what_is_wrong_with_a_file_is_named() {
     };
     let message = lora.merge(&Dit::zeroed(&wide, &device)).unwrap_err();
     assert!(message.to_string().contains("width is 16"), "{message}");
+}
+
+/// Below its limit it is the merged backbone and from there on the bare one: image by image, whatever the others are.
+#[test]
+fn a_limited_lora_acts_below_its_limit_only() {
+    let device = Device::flex();
+    let bare = backbone(&device);
+    let lora = random(7, 2, &[Target::Qkv, Target::Fc2], &device);
+    let merged = lora.merge(&bare).unwrap();
+    let x = noise(4, 0, &device);
+    let labels = [0, 1, 3, 2];
+    // Neither sorted by noise nor all of one kind.
+    let times = [999, 0, 500, 20];
+    let drawn = |model: &dyn Denoiser| bits(model.predict(x.clone(), &times, &labels));
+    let (whole, none) = (drawn(&merged), drawn(&bare));
+    for below in [1, 20, 21, 500, 501, 999, 1000] {
+        let found = drawn(&Limited::new(&bare, &lora, below).unwrap());
+        let size = found.len() / times.len();
+        for (image, &time) in times.iter().enumerate() {
+            let of = |all: &[u32]| all[image * size..][..size].to_vec();
+            let wanted = if time < below { &whole } else { &none };
+            assert_eq!(of(&found), of(wanted), "below {below}: image {image}");
+            assert_ne!(of(&whole), of(&none));
+        }
+    }
+    // Another size is another size of both.
+    let limited = Limited::new(&bare, &lora, 500).unwrap();
+    let resized = limited
+        .map_backbones(|model| model.resized([4, 8]))
+        .unwrap();
+    assert_eq!((resized.layout().height, resized.layout().width), (4, 8));
+    let error = lora.acting_below(Some(0)).unwrap_err().to_string();
+    assert!(error.contains("timestep 0"), "{error}");
 }

@@ -17,7 +17,7 @@ use crate::data::Dataset;
 use crate::data::demo::{self as assets, Split};
 use crate::evaluate::{Score, score};
 use crate::gate_view::{self, GateView};
-use crate::models::{Addition, Model, open_addition, open_backbone, schedule_of};
+use crate::models::{Addition, Model, PatchUse, open_addition, open_backbone, schedule_of};
 use crate::output::{say, write_atomic};
 use crate::report::demo::{DemoPage, Grids};
 use crate::report::table::Table;
@@ -84,12 +84,13 @@ pub fn demo(args: &DemoArgs, device: &Device) -> Result<()> {
     }
     .context("the demo's patch has a gate")?;
     let parameters = backbone.model.config().num_params();
-    let model = Model::open("demo", None, None, None, sampling.dtype, device)?;
+    let used = PatchUse::default();
+    let model = Model::open("demo", None, used, None, sampling.dtype, device)?;
     let base = measure("base", &model, &sampling, device)?;
     let model = Model::open(
         "demo",
         Some(&patch_path),
-        None,
+        used,
         None,
         sampling.dtype,
         device,

@@ -162,8 +162,8 @@ fn described(config: &PatchConfig) -> Vec<(&'static str, String)> {
         config.k()
     );
     rows.push(("prompts a block", selected));
-    if let Some(below) = config.patch_below {
-        rows.push(("acts at", format!("timesteps below {below}")));
+    if config.patch_below.is_some() {
+        rows.push(("acts at", acts_at(config.patch_below)));
     }
     if config.prompt_rank > 0 {
         rows.push(("rank", config.prompt_rank.to_string()));
@@ -177,6 +177,14 @@ fn described(config: &PatchConfig) -> Vec<(&'static str, String)> {
         ("added parameters", config.added_params().to_string()),
     ]);
     rows
+}
+
+/// Where a patch or LoRA with this limit acts.
+fn acts_at(below: Option<usize>) -> String {
+    match below {
+        Some(below) => format!("timesteps below {below}"),
+        None => "all timesteps".to_owned(),
+    }
 }
 
 fn lora(args: &InspectArgs, file: &LoraFile, device: &Device) -> Result<()> {
@@ -212,6 +220,7 @@ fn lora(args: &InspectArgs, file: &LoraFile, device: &Device) -> Result<()> {
             format!("{}, a scale of {}", config.alpha, config.scale()),
         ),
         ("adapted in every block", targets.join(", ")),
+        ("acts at", acts_at(config.patch_below)),
         (
             "width, MLP width, blocks",
             format!(

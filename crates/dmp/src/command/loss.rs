@@ -14,7 +14,7 @@ use crate::compute::Dtype;
 use crate::data::{self, Classes, ImageShape, Wanted};
 use crate::evaluate::loss::{LossBand, LossRequest, loss_profile};
 use crate::flags;
-use crate::models::{Model, check_data};
+use crate::models::{Model, PatchUse, check_data};
 use crate::output::say;
 use crate::report::table::{Column, Table};
 
@@ -70,29 +70,28 @@ pub struct LossArgs {
 
 /// Runs the command.
 pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
-    let open = |patch: Option<_>, schedule| {
-        let scale = patch.and(args.patch_scale);
-        Model::open(&args.model, patch, scale, schedule, args.dtype, device)
+    let used = PatchUse {
+        scale: args.patch_scale,
+        below: args.patch_below,
     };
-    let limited = |model: Model| {
-        model
-            .patched_below(args.patch_below)
-            .context("--patch-below")
+    let open = |patch: Option<_>, used, schedule| {
+        Model::open(&args.model, patch, used, schedule, args.dtype, device)
     };
     let patched = args.patch.as_deref();
     let patched = patched
-        .map(|patch| open(Some(patch), args.schedule).and_then(limited))
+        .map(|patch| open(Some(patch), used, args.schedule))
         .transpose()?;
     // Where the backbone does not say its schedule, the patch does, and both are noised alike.
     let said = patched.as_ref().map(|patched| patched.schedule);
-    let mut base = open(None, args.schedule.or(said))?;
-    match &patched {
-        Some(patched) => {
-            // Losses are taken at every timestep.
-            let all: Vec<usize> = (0..DIFFUSION_STEPS).collect();
-            patched.check_timesteps(&all).context("--patch")?;
-        }
-        None => base = limited(base)?,
+    let of_base = match patched {
+        Some(_) => PatchUse::default(),
+        None => used,
+    };
+    let base = open(None, of_base, args.schedule.or(said))?;
+    if let Some(patched) = &patched {
+        // Losses are taken at every timestep.
+        let all: Vec<usize> = (0..DIFFUSION_STEPS).collect();
+        patched.check_timesteps(&all).context("--patch")?;
     }
     let layout = base.layout();
     let shape = ImageShape {

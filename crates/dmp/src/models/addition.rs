@@ -3,17 +3,41 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use dmp_model::checkpoint::{
     AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, hex, load_baked,
     load_lora, load_patch,
 };
-use dmp_model::patch::PatchConfigError;
 use sha2::{Digest, Sha256};
 
 use super::backbone::local;
 use crate::digest;
+use crate::flags;
+
+/// How a patch or a LoRA is used, where not as it was trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PatchUse {
+    /// How strongly it acts: 0 is the bare backbone, 1 as it was trained.
+    pub scale: Option<f64>,
+    /// The timestep below which it acts; 1000 is at all of them.
+    pub below: Option<usize>,
+}
+
+impl PatchUse {
+    /// Refuses what would be of a patch, where there is none.
+    pub fn ensure_unasked(self) -> Result<()> {
+        ensure!(
+            self.scale.is_none(),
+            "--patch-scale: there is no patch or LoRA whose strength it could be; leave the flag out"
+        );
+        ensure!(
+            self.below.is_none(),
+            "--patch-below: there is no patch or LoRA that it could limit; leave the flag out"
+        );
+        Ok(())
+    }
+}
 
 /// What a file given with `--patch` holds.
 #[derive(Debug, Clone)]
@@ -27,22 +51,40 @@ pub enum Addition {
 }
 
 impl Addition {
-    /// The same, acting `scale` times as strongly.
+    /// The same, used so.
     ///
     /// # Errors
-    /// Of a patch with extra tokens.
-    pub fn scaled(self, scale: f64) -> Result<Self, PatchConfigError> {
+    /// Of a patch with extra tokens, and where a baked one is to be limited.
+    pub fn used(self, used: PatchUse) -> Result<Self> {
+        let PatchUse { scale, below } = used;
+        let below = below.map(flags::limit);
         Ok(match self {
             Self::Patch(mut file) => {
-                file.patch = file.patch.scaled(scale)?;
+                if let Some(scale) = scale {
+                    file.patch = file.patch.scaled(scale)?;
+                }
+                if let Some(below) = below {
+                    file.patch = file.patch.acting_below(below)?;
+                }
                 Self::Patch(file)
             }
             Self::Lora(mut file) => {
-                file.lora = file.lora.scaled(scale);
+                if let Some(scale) = scale {
+                    file.lora = file.lora.scaled(scale);
+                }
+                if let Some(below) = below {
+                    file.lora = file.lora.acting_below(below)?;
+                }
                 Self::Lora(file)
             }
             Self::Baked(mut file) => {
-                file.steps = file.steps.scaled(scale)?;
+                if let Some(scale) = scale {
+                    file.steps = file.steps.scaled(scale)?;
+                }
+                ensure!(
+                    below.is_none(),
+                    "--patch-below: a baked patch has its limit already; leave the flag out"
+                );
                 Self::Baked(file)
             }
         })

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::compute::Dtype;
 use crate::data::Classes;
 use crate::flags;
+use crate::models::PatchUse;
 
 /// The rule of a sampler's steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -61,7 +62,7 @@ pub struct SamplingArgs {
     #[arg(long, value_parser = flags::grid)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
-    /// Use the patch at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]
+    /// Use the patch or LoRA at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]
     #[arg(long, value_parser = flags::timestep)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch_below: Option<usize>,
@@ -111,6 +112,14 @@ impl Default for SamplingArgs {
 }
 
 impl SamplingArgs {
+    /// How a patch is used.
+    pub fn patch_use(&self) -> PatchUse {
+        PatchUse {
+            scale: self.patch_scale,
+            below: self.patch_below,
+        }
+    }
+
     /// The first of these flags that asks for something; they mean nothing for given images.
     pub fn first_given(&self) -> Option<&'static str> {
         let default = Self::default();

@@ -165,9 +165,10 @@ impl Plan {
             Work::Train => with_model(train, train),
             Work::Evaluate(number) => {
                 let flags = with_model(&self.recipe.evaluations[number].flags, train);
-                match self.product(step) {
-                    Some(product) if product.ends_with(PATCH) => flags,
-                    _ => flags.without(&OF_A_PATCH),
+                let setting = self.setting(step);
+                match setting.base || whole(setting) {
+                    true => flags.without(&OF_A_PATCH),
+                    false => flags,
                 }
             }
         }
@@ -267,17 +268,14 @@ pub fn whole(setting: &Setting) -> bool {
     setting.train.get("method") == Some("full")
 }
 
-/// What a patch is trained to.
-const PATCH: &str = "patch.safetensors";
-
-/// Flags of an evaluation that say how a patch is used: they mean nothing to what is none.
-const OF_A_PATCH: [&str; 1] = ["patch-below"];
+/// Flags of an evaluation that say how a patch or LoRA is used: they mean nothing to a model alone.
+const OF_A_PATCH: [&str; 2] = ["patch-below", "patch-scale"];
 
 fn product_name(setting: &Setting) -> &'static str {
     match setting.train.get("method") {
         Some("full") => "backbone.safetensors",
         Some("lora") => "lora.safetensors",
-        _ => PATCH,
+        _ => "patch.safetensors",
     }
 }
 

@@ -70,10 +70,9 @@ impl LoraTrainee {
                 Some(Ema::new(average, settings.ema_decay, done))
             }
         };
-        let diffusion = settings.diffusion();
         let objective = Objective {
-            draw: settings.timesteps.over(&diffusion),
-            diffusion,
+            draw: settings.timestep_draw(),
+            diffusion: settings.diffusion(),
             weight: settings.loss_weight,
             balance: BalanceLoss::default(),
         };

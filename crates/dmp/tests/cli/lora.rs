@@ -99,6 +99,66 @@ fn a_new_lora_draws_what_the_backbone_draws() {
     assert_eq!(shown["scale"], 0.75);
 }
 
+/// Where it acts is trained, kept in its file, and can be said anew when images are drawn, as of a patch.
+#[test]
+fn a_lora_acts_below_its_limit() {
+    let bench = Bench::new();
+    let model = bench.str("base");
+    let form = "--method lora --steps 3 --learning-rate 0.1";
+    bench.train("limited", &format!("{form} --patch-below 400"));
+    bench.train("whole", form);
+    let drawn = |flags: &str| {
+        let npz = bench.str("x.npz");
+        ok(&format!(
+            "sample --model {model} --count 2 --sampling-steps 4 --npz {npz} {flags}"
+        ));
+        bench.bytes("x.npz")
+    };
+    let limited = format!("--patch {}", bench.str("limited"));
+    let whole = format!("--patch {}", bench.str("whole"));
+    // The steps are 0, 333, 666 and 999.
+    for lora in [&limited, &whole] {
+        let at = |below: usize| drawn(&format!("{lora} --patch-below {below}"));
+        assert_ne!(at(1000), at(999));
+        assert_eq!(at(400), at(666));
+        assert_ne!(at(667), at(666));
+    }
+    let again = |lora: &str, below: usize| drawn(&format!("{lora} --patch-below {below}"));
+    assert_eq!(drawn(&limited), again(&limited, 400));
+    assert_eq!(drawn(&whole), again(&whole, 1000));
+    assert_ne!(drawn(&limited), drawn(""));
+    // What they learnt differs too: other timesteps were drawn.
+    assert_ne!(drawn(&limited), again(&whole, 400));
+    for flags in ["--size 14x56", "--dtype bf16", "--patch-scale 0.5"] {
+        let at = |more: &str| drawn(&format!("{limited} {flags} {more}"));
+        assert_eq!(at(""), at("--patch-below 400"), "{flags}");
+        assert_ne!(at(""), at("--patch-below 1000"), "{flags}");
+    }
+    let lora = bench.str("limited");
+    let shown = ok(&format!("inspect {lora}"));
+    assert!(shown.contains("timesteps below 400"), "{shown}");
+    // Noisier images have the bare model's error to the last digit.
+    let loss = ok(&format!(
+        "loss --model {model} {limited} --count 64 --bands 10 --json"
+    ));
+    let loss: Value = serde_json::from_str(&loss).unwrap();
+    for band in loss["bands"].as_array().unwrap() {
+        let alike = band["base"]["mean"] == band["patched"]["mean"];
+        assert_eq!(
+            alike,
+            band["timesteps"][0].as_u64().unwrap() >= 400,
+            "{band}"
+        );
+    }
+    fs::create_dir(bench.path("peft")).unwrap();
+    let told = dmp(&format!(
+        "convert {lora} --model {model} --out {}",
+        bench.str("peft/adapter_model.safetensors")
+    ));
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains("below 400"), "{told}");
+}
+
 #[test]
 fn a_lora_goes_to_peft_and_back() {
     let bench = Bench::new();

@@ -59,6 +59,12 @@ pub(super) fn write(args: &ConvertArgs, device: &Device) -> Result<()> {
     let backbone = open_backbone(&args.model, device)?;
     (file.metadata.check_backbone(&backbone.fingerprint))
         .with_context(|| format!("patch {}", args.input.display()))?;
+    if let Some(below) = file.lora.config().patch_below {
+        crate::tell!(
+            "note: this LoRA acts at timesteps below {below}, which PEFT's files cannot say; switch it off there at noisier ones \
+             (disable_adapter)"
+        );
+    }
     let (config, tensors) = peft_files(&file.lora)?;
     write_atomic(&args.out.with_file_name(CONFIG), config.as_bytes())?;
     Ok(write_atomic(&args.out, &tensors)?)

@@ -30,8 +30,8 @@ pub(super) struct LoraArgs {
 }
 
 impl LoraArgs {
-    /// The LoRA asked for, on this backbone.
-    fn config(&self, sizes: &DitConfig) -> LoraConfig {
+    /// The LoRA asked for, on this backbone, at timesteps below this one.
+    fn config(&self, sizes: &DitConfig, patch_below: Option<usize>) -> LoraConfig {
         let default = LoraConfig::new(self.rank.unwrap_or(4), sizes);
         LoraConfig {
             alpha: self.alpha.unwrap_or(default.alpha),
@@ -39,6 +39,7 @@ impl LoraArgs {
                 Some(targets) => targets.iter().copied().collect(),
                 None => default.targets,
             },
+            patch_below,
             ..default
         }
     }
@@ -96,8 +97,9 @@ pub(super) fn lora(args: &TrainArgs, device: &Device) -> Result<&'static str> {
             ..args.training.work(sizes, added, added)
         }
     };
+    let below = args.patch.patch_below();
     if let Some(sizes) = args.stand_in() {
-        let config = args.lora.config(&sizes);
+        let config = args.lora.config(&sizes, below);
         config.validate(&sizes)?;
         let settings = args.lora_settings(config, Subject::unknown(args.schedule));
         return Err(args.told(&settings, &work(&sizes, &settings.lora))?);
@@ -105,7 +107,7 @@ pub(super) fn lora(args: &TrainArgs, device: &Device) -> Result<&'static str> {
     let backbone = args.backbone(&device.clone().autodiff())?;
     let sizes = backbone.model.config();
     let schedule = schedule_of(backbone.schedule, args.schedule)?;
-    let config = args.lora.config(sizes);
+    let config = args.lora.config(sizes, below);
     config.validate(sizes)?;
     args.training.ensure_memory(&work(sizes, &config), device)?;
     let data = args.training.open_data(Some(shape(sizes)))?;

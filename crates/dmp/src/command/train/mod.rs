@@ -110,7 +110,7 @@ impl TrainArgs {
                 vec![whole, lora, (self.patch.gate.first_given(), "--method dmp")]
             }
             MethodName::Full => vec![(self.patch.first_given(), "a patch"), lora],
-            MethodName::Lora => vec![(self.patch.first_but_dtype(), "a patch")],
+            MethodName::Lora => vec![(self.patch.first_of_prompts(), "a patch")],
         };
         for (flag, of) in foreign {
             if let Some(flag) = flag {

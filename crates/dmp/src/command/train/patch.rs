@@ -59,8 +59,8 @@ pub(super) struct PatchArgs {
     /// backbone's own]
     #[arg(long, value_parser = flags::grid)]
     prompt_grid: Option<[usize; 2]>,
-    /// Patch timesteps below this one, and draw no others in training: noisier ones are left to the backbone [default: 1000, all
-    /// of them]
+    /// Patch timesteps below this one, and draw no others in training: noisier ones are left to the backbone. For --method lora
+    /// too [default: 1000, all of them]
     #[arg(long, value_parser = flags::timestep)]
     patch_below: Option<usize>,
     /// Blocks patched, from the first [default: all]
@@ -93,6 +93,11 @@ impl PatchArgs {
 
     pub(super) fn dtype(&self) -> Dtype {
         self.dtype.unwrap_or_default()
+    }
+
+    /// The timestep below which a patch or a LoRA acts, where it does not at all of them.
+    pub(super) fn patch_below(&self) -> Option<usize> {
+        self.patch_below.and_then(flags::limit)
     }
 
     pub(super) fn gate_rate(&self) -> f64 {
@@ -140,7 +145,7 @@ impl PatchArgs {
                 Position::Both => Some(grid),
                 Position::Add | Position::Mix | Position::Prepend => self.prompt_grid,
             },
-            patch_below: self.patch_below.and_then(flags::limit),
+            patch_below: self.patch_below(),
             hidden_size: sizes.hidden_size,
             depth: self.depth.unwrap_or(sizes.depth),
         }
@@ -174,11 +179,15 @@ impl PatchArgs {
 
     /// The first of these flags that was given.
     pub(super) fn first_given(&self) -> Option<&'static str> {
-        first_given(&[("--dtype", self.dtype.is_some())]).or(self.first_but_dtype())
+        first_given(&[
+            ("--dtype", self.dtype.is_some()),
+            ("--patch-below", self.patch_below.is_some()),
+        ])
+        .or(self.first_of_prompts())
     }
 
-    /// The first given of those that mean something to a patch alone.
-    pub(super) fn first_but_dtype(&self) -> Option<&'static str> {
+    /// The first given of those that mean nothing to a LoRA.
+    pub(super) fn first_of_prompts(&self) -> Option<&'static str> {
         first_given(&[
             ("--prompt-rate", self.prompt_rate.is_some()),
             ("--position", self.position.is_some()),
@@ -186,7 +195,6 @@ impl PatchArgs {
             ("--prompts", self.prompts.is_some()),
             ("--prompt-rank", self.prompt_rank.is_some()),
             ("--prompt-grid", self.prompt_grid.is_some()),
-            ("--patch-below", self.patch_below.is_some()),
             ("--depth", self.depth.is_some()),
         ])
         .or(self.gate.first_given())

@@ -2,7 +2,7 @@
 
 use dmp_math::diffusion::Diffusion;
 use dmp_math::schedule::BetaSchedule;
-use dmp_math::timesteps::Timesteps;
+use dmp_math::timesteps::{TimestepDraw, Timesteps};
 use dmp_math::weight::LossWeight;
 use dmp_model::lora::LoraConfig;
 use serde::{Deserialize, Serialize};
@@ -72,12 +72,19 @@ impl LoraSettings {
         Diffusion::new(self.schedule, crate::DIFFUSION_STEPS)
     }
 
+    /// How timesteps are drawn: those at which the LoRA acts.
+    pub fn timestep_draw(&self) -> TimestepDraw {
+        let diffusion = self.diffusion();
+        let end = self.lora.patch_below.unwrap_or(diffusion.len());
+        self.timesteps.below(&diffusion, end)
+    }
+
     /// What is drawn for each step, for a backbone with this null label and this many classes.
     pub fn draw_plan(&self, null_label: Option<usize>, num_classes: usize) -> DrawPlan {
         DrawPlan {
             seed: self.seed,
             batch: self.batch,
-            timesteps: self.timesteps.over(&self.diffusion()),
+            timesteps: self.timestep_draw(),
             flip: self.flip,
             label_dropout: null_label.map(|null| (self.label_dropout, null)),
             labelled: num_classes > 1,

@@ -85,3 +85,15 @@ fn training_lowers_the_loss_and_not_a_byte_of_the_backbone_changes() {
         trainee.verify_frozen().unwrap();
     }
 }
+
+/// No timestep is drawn at which it would do nothing, and what is drawn is weighed by the same draw.
+#[test]
+fn a_limited_lora_is_trained_below_its_limit() {
+    let mut limited = settings();
+    assert!(begun(&limited).1.steps().iter().any(|&step| step >= 60));
+    limited.lora.patch_below = Some(60);
+    let (mut trainee, batch) = begun(&limited);
+    assert!(batch.steps().iter().all(|&step| step < 60));
+    assert_eq!(trainee.learner.objective.draw, limited.timestep_draw());
+    assert!(trainee.step(0, &batch).unwrap().loss.is_finite());
+}

@@ -12,7 +12,7 @@ use dmp::cli::{Cli, Command};
 use dmp::compute::Dtype;
 use dmp::data::Split;
 use dmp::evaluate::{METRIC, score};
-use dmp::models::Model;
+use dmp::models::{Model, PatchUse};
 use dmp::report::chart::LineChart;
 use dmp::sampling::Drawing;
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ fn measure(step: u64, file: &Path, count: usize) -> Result<Point> {
     let model = Model::open(
         &file.display().to_string(),
         None,
-        None,
+        PatchUse::default(),
         None,
         Dtype::F32,
         &device,

@@ -31,6 +31,7 @@ pub use identity::Identity;
 use backbone::local;
 
 use crate::compute::Dtype;
+use crate::flags;
 use crate::memory::least_of_an_image;
 
 /// Side of the tiles that larger images are decoded in.
@@ -103,20 +104,20 @@ impl Model {
             patch_sha256: Some(addition_sha256(path)?),
             vae_sha256: None,
         };
-        let model = backbone.model;
+        let mut model = backbone.model;
         let classes = model.config().num_classes;
         let pack = |mut model: Dit| dtype.pack_weights(&mut model, device).map(|()| model);
         let network = match addition {
             Addition::Patch(file) => {
                 Network::Patched(Box::new(Patched::new(pack(model)?, file.patch)?))
             }
-            Addition::Lora(file) => match file.lora.config().patch_below {
+            Addition::Lora(file) => match file.lora.config().patch_below.and_then(flags::limit) {
                 None => {
-                    let merged = file.lora.merge(&model).with_context(shown)?;
-                    Network::Bare(Box::new(pack(merged)?))
+                    model = file.lora.merge(&model).with_context(shown)?;
+                    Network::Bare(Box::new(pack(model)?))
                 }
                 Some(below) => {
-                    let limited = Limited::new(&model, &file.lora, below).with_context(shown)?;
+                    let limited = Limited::new(model, &file.lora, below).with_context(shown)?;
                     Network::Limited(Box::new(limited.map_backbones(pack)?))
                 }
             },

@@ -1,4 +1,6 @@
 //! LoRAs as PEFT keeps them: `adapter_model.safetensors` with the factors, and `adapter_config.json` with rank and alpha.
+//!
+//! PEFT's act at all timesteps. A limit of ours is in the metadata of the first, where PEFT does not look, and is found there again.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +8,9 @@ use burn::tensor::Device;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CheckpointError, StoredType, TensorFile, Tensors, apply, check_finite, collect};
+use super::{CheckpointError, StoredType, TensorFile, apply, check_finite, collect};
 use crate::dit::DitConfig;
-use crate::lora::{Lora, LoraConfig, Target, public_key};
+use crate::lora::{LIMIT_KEY, Lora, LoraConfig, Target, public_key};
 
 /// What is read of an `adapter_config.json`.
 #[derive(Debug, Deserialize)]
@@ -64,6 +66,9 @@ pub enum PeftError {
         "no tensor is named as base_model.model.blocks.0.attn.qkv.lora_A.weight is; give a LoRA of the public DiT's attn.qkv, attn.proj, mlp.fc1 or mlp.fc2"
     )]
     NoTargets,
+    /// A limit that is no number.
+    #[error("the metadata's {LIMIT_KEY} is no timestep; export it again")]
+    Limit,
     /// Tensors or sizes that do not fit the backbone.
     #[error(transparent)]
     Tensors(#[from] CheckpointError),
@@ -78,6 +83,7 @@ pub fn peft_files(lora: &Lora) -> Result<(String, Vec<u8>), CheckpointError> {
         rank,
         alpha,
         targets,
+        patch_below,
         ..
     } = lora.config();
     let modules: Vec<&str> = targets.iter().map(|target| target.path()).collect();
@@ -94,10 +100,12 @@ pub fn peft_files(lora: &Lora) -> Result<(String, Vec<u8>), CheckpointError> {
     });
     let tensors = collect(lora, public_key);
     check_finite(&tensors)?;
+    // As PEFT's own says; without it other loaders refuse the file.
+    let format = ("format".to_owned(), "pt".to_owned());
+    let limit = patch_below.map(|below| (LIMIT_KEY.to_owned(), below.to_string()));
     let file = TensorFile {
         tensors,
-        // As PEFT's own says; without it other loaders refuse the file.
-        metadata: [("format".to_owned(), "pt".to_owned())].into(),
+        metadata: [format].into_iter().chain(limit).collect(),
     };
     Ok((format!("{config:#}\n"), file.to_bytes(StoredType::F32)?))
 }
@@ -108,12 +116,14 @@ pub fn peft_files(lora: &Lora) -> Result<(String, Vec<u8>), CheckpointError> {
 /// When they are of another kind, or do not fit.
 pub fn from_peft(
     config: &str,
-    tensors: Tensors,
+    file: TensorFile,
     backbone: &DitConfig,
     device: &Device,
 ) -> Result<Lora, PeftError> {
     let said: PeftConfig = serde_json::from_str(config)?;
     said.check().map_err(PeftError::Kind)?;
+    let TensorFile { tensors, metadata } = file;
+    let below = metadata.get(LIMIT_KEY).map(|below| below.parse());
     let adapted = |target: &Target| {
         let ending = format!(".{}.lora_A.weight", target.path());
         tensors.keys().any(|name| name.ends_with(&ending))
@@ -121,6 +131,7 @@ pub fn from_peft(
     let config = LoraConfig {
         alpha: said.lora_alpha,
         targets: Target::ALL.into_iter().filter(adapted).collect(),
+        patch_below: below.transpose().map_err(|_| PeftError::Limit)?,
         ..LoraConfig::new(said.r, backbone)
     };
     if config.targets.is_empty() {

@@ -69,6 +69,9 @@ impl FromStr for Target {
     }
 }
 
+/// The most timesteps that any schedule has.
+const FARTHEST: usize = 1 << 16;
+
 /// Everything that says what a LoRA is, besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,8 +82,7 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// What is adapted in every block.
     pub targets: BTreeSet<Target>,
-    /// Acts at timesteps below this one only; at all of them for `None`. A program that does not know of it has the LoRA act
-    /// at all of them.
+    /// Acts at timesteps below this one only; at all of them for `None`. PEFT knows of no limit, and has it act at all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch_below: Option<usize>,
     /// Token width D.
@@ -121,8 +123,8 @@ impl LoraConfig {
         }
     }
 
-    /// Parameters trained and stored: r·(in + out) for each adapted map. A model they are merged into has none more than
-    /// before.
+    /// Parameters trained and stored: r·(in + out) for each adapted map. A model they are merged into at all timesteps has none
+    /// more than before.
     pub fn added_params(&self) -> usize {
         let of_block = self.targets.iter().map(|target| {
             let [inputs, outputs] = self.sizes(*target);
@@ -157,10 +159,12 @@ impl LoraConfig {
         if self.targets.is_empty() {
             return Err(LoraConfigError::NoTargets);
         }
-        if self.patch_below == Some(0) {
-            return Err(LoraConfigError::Never);
+        match self.patch_below {
+            Some(below) if !(1..=FARTHEST).contains(&below) => {
+                Err(LoraConfigError::Limit { below })
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Refuses a LoRA that cannot be built, or does not fit this backbone.
@@ -222,11 +226,12 @@ pub enum LoraConfigError {
     /// Nothing would be adapted.
     #[error("--targets (targets) names nothing to adapt; give some of qkv, proj, fc1, fc2")]
     NoTargets,
-    /// A limit that leaves no timestep.
-    #[error(
-        "a LoRA that acts below timestep 0 (patch_below) does nothing; give a timestep of at least 1"
-    )]
-    Never,
+    /// A limit that leaves no timestep, or is beyond any.
+    #[error("--patch-below (patch_below) is {below}; give a timestep from 1 to {FARTHEST}")]
+    Limit {
+        /// The limit.
+        below: usize,
+    },
 }
 
 #[cfg(test)]
@@ -259,7 +264,7 @@ mod tests {
             (|config| config.rank = 1153, "from 1 to 1152"),
             (|config| config.alpha = f64::NAN, "--alpha"),
             (|config| config.targets.clear(), "--targets"),
-            (|config| config.patch_below = Some(0), "below timestep 0"),
+            (|config| config.patch_below = Some(0), "(patch_below) is 0"),
             (|config| config.depth = 27, "number of blocks is 27"),
             (|config| config.hidden_size = 1 << 20, "width is 1048576"),
         ];

@@ -1,6 +1,6 @@
-//! A LoRA that acts at some timesteps alone: two backbones, of which each image has the one that its noise asks for.
+//! A LoRA that acts at some timesteps alone: two backbones, of which each image has the one that its timestep asks for.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Bool, Tensor};
 
 use super::{Lora, LoraConfigError};
 use crate::denoiser::{Denoiser, ImageLayout};
@@ -8,7 +8,8 @@ use crate::dit::Dit;
 
 /// A backbone that a LoRA is merged into below a timestep, and that is as it was from there on.
 ///
-/// Both are kept, so that it takes twice the memory of a backbone; a prediction costs what one of them costs.
+/// Both are kept, so that it takes up to twice the memory of a backbone. A prediction costs what one of them costs, or both where
+/// the images of a batch are on either side of the limit.
 #[derive(Debug, Clone)]
 pub struct Limited {
     merged: Dit,
@@ -21,10 +22,10 @@ impl Limited {
     ///
     /// # Errors
     /// A backbone of other sizes.
-    pub fn new(backbone: &Dit, lora: &Lora, below: usize) -> Result<Self, LoraConfigError> {
+    pub fn new(backbone: Dit, lora: &Lora, below: usize) -> Result<Self, LoraConfigError> {
         Ok(Self {
-            merged: lora.merge(backbone)?,
-            bare: backbone.clone(),
+            merged: lora.merge(&backbone)?,
+            bare: backbone,
             below,
         })
     }
@@ -49,32 +50,23 @@ impl Limited {
 
 impl Denoiser for Limited {
     fn predict(&self, x: Tensor<4>, timesteps: &[usize], labels: &[usize]) -> Tensor<4> {
-        let (below, above): (Vec<usize>, Vec<usize>) =
-            (0..timesteps.len()).partition(|&image| timesteps[image] < self.below);
-        if above.is_empty() {
+        let below = |time: &usize| *time < self.below;
+        if timesteps.iter().all(below) {
             return self.merged.predict(x, timesteps, labels);
         }
-        if below.is_empty() {
-            return self.bare.predict(x, timesteps, labels);
+        let bare = self.bare.predict(x.clone(), timesteps, labels);
+        if !timesteps.iter().any(below) {
+            return bare;
         }
-        let device = x.device();
-        let chosen = |order: &[usize]| {
-            let order: Vec<i64> = order.iter().map(|&image| image as i64).collect();
-            Tensor::<1, Int>::from_data(order.as_slice(), &device)
-        };
-        let of = |model: &Dit, images: &[usize]| {
-            let timesteps: Vec<usize> = images.iter().map(|&image| timesteps[image]).collect();
-            let labels: Vec<usize> = images.iter().map(|&image| labels[image]).collect();
-            let x = x.clone().select(0, chosen(images));
-            model.predict(x, &timesteps, &labels)
-        };
-        let predicted = vec![of(&self.merged, &below), of(&self.bare, &above)];
-        // Image i is now at the place that i has in `below` and then `above`.
-        let mut places = vec![0; timesteps.len()];
-        for (place, &image) in below.iter().chain(&above).enumerate() {
-            places[image] = place;
-        }
-        Tensor::cat(predicted, 0).select(0, chosen(&places))
+        // Both of them all, so that no image's prediction is rounded otherwise than with either alone. A sampler's step never
+        // comes here.
+        let merged = self.merged.predict(x, timesteps, labels);
+        let acting: Vec<bool> = timesteps.iter().map(below).collect();
+        let acting = Tensor::<1, Bool>::from_data(acting.as_slice(), &merged.device());
+        let mask = acting
+            .reshape([timesteps.len(), 1, 1, 1])
+            .expand(merged.dims());
+        bare.mask_where(mask, merged)
     }
 
     fn layout(&self) -> ImageLayout {

@@ -97,7 +97,7 @@ impl Lora {
     /// The same, acting at timesteps below this one only; at all of them for `None`. Those who join it see to that.
     ///
     /// # Errors
-    /// A limit that leaves no timestep.
+    /// A limit that leaves no timestep, or is beyond any.
     pub fn acting_below(mut self, below: Option<usize>) -> Result<Self, LoraConfigError> {
         self.config.patch_below = below;
         self.config.check()?;
@@ -167,6 +167,9 @@ pub fn public_key(path: &str) -> String {
         .replace("lora_b", "lora_B.weight");
     format!("{PREFIX}.{path}")
 }
+
+/// The key of the timestep below which it acts, in a file of one that does not at all of them.
+pub const LIMIT_KEY: &str = "dmp.patch_below";
 
 /// The key of a map's alpha in a file, `base_model.model.blocks.0.attn.qkv.alpha`. PEFT itself keeps it elsewhere.
 pub fn alpha_key(block: usize, target: Target) -> String {

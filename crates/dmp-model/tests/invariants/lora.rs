@@ -318,7 +318,7 @@ fn a_limited_lora_acts_below_its_limit_only() {
     let drawn = |model: &dyn Denoiser| bits(model.predict(x.clone(), &times, &labels));
     let (whole, none) = (drawn(&merged), drawn(&bare));
     for below in [1, 20, 21, 500, 501, 999, 1000] {
-        let found = drawn(&Limited::new(&bare, &lora, below).unwrap());
+        let found = drawn(&Limited::new(bare.clone(), &lora, below).unwrap());
         let size = found.len() / times.len();
         for (image, &time) in times.iter().enumerate() {
             let of = |all: &[u32]| all[image * size..][..size].to_vec();
@@ -328,11 +328,40 @@ fn a_limited_lora_acts_below_its_limit_only() {
         }
     }
     // Another size is another size of both.
-    let limited = Limited::new(&bare, &lora, 500).unwrap();
+    let limited = Limited::new(bare.clone(), &lora, 500).unwrap();
+    let above = |model: &dyn Denoiser| bits(model.predict(x.clone(), &[500; 4], &labels));
+    assert_eq!(above(&limited), above(&bare));
     let resized = limited
         .map_backbones(|model| model.resized([4, 8]))
         .unwrap();
     assert_eq!((resized.layout().height, resized.layout().width), (4, 8));
     let error = lora.acting_below(Some(0)).unwrap_err().to_string();
-    assert!(error.contains("timestep 0"), "{error}");
+    assert!(error.contains("(patch_below) is 0"), "{error}");
+}
+
+/// A limit that was taken out of the metadata, or changed there, is not lost without a word.
+#[test]
+fn a_limit_is_in_the_file_twice() {
+    let device = Device::flex();
+    let lora = random(7, 2, &[Target::Qkv], &device);
+    let limited = lora.clone().acting_below(Some(400)).unwrap();
+    let bytes = lora_bytes(&limited, &metadata()).unwrap();
+    let file = TensorFile::from_bytes(&bytes).unwrap();
+    let back = load_lora(file.clone(), &device).unwrap();
+    assert_eq!(back.lora.config().patch_below, Some(400));
+    for (changed, says) in [
+        ("", "unknown: 'dmp.patch_below'"),
+        (
+            ",\"patch_below\":401",
+            "disagrees with the tensor 'dmp.patch_below'",
+        ),
+        (",\"patch_below\":70000", "from 1 to 65536"),
+    ] {
+        let mut file = file.clone();
+        let config = file.metadata.get_mut("dmp.lora").unwrap();
+        assert!(config.contains(",\"patch_below\":400"), "{config}");
+        *config = config.replace(",\"patch_below\":400", changed);
+        let error = load_lora(file, &device).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
 }

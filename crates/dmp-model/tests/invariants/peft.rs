@@ -22,7 +22,7 @@ fn exported(name: &str) -> std::path::PathBuf {
 
 fn open(said: &str) -> Result<Lora, String> {
     let file = tensors("adapter_model.safetensors");
-    from_peft(said, file.tensors, &config(), &Device::flex()).map_err(|error| error.to_string())
+    from_peft(said, file, &config(), &Device::flex()).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct LossArgs {
     /// Patch or LoRA to compare it with: its file, its run directory, or owner/name on the hub
     #[arg(long)]
     patch: Option<PathBuf>,
-    /// Use the patch at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]
+    /// Use the patch or LoRA at timesteps below this one only, and the backbone alone at noisier ones [default: as it was trained]
     #[arg(long, value_parser = flags::timestep)]
     patch_below: Option<usize>,
     /// How strongly the patch or LoRA acts: 0 is the bare backbone, 1 as it was trained

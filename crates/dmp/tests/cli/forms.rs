@@ -70,7 +70,10 @@ fn flags_that_mean_nothing_to_a_form_are_refused() {
         ("--prompt-rank 8", "--prompt-rank"),
         ("--prompt-grid 3 --prompts 4", "'add'"),
         ("--position prepend --patch-below 500", "--patch-below"),
-        ("--method full --patch-below 500", "--patch-below"),
+        (
+            "--method full --patch-below 500",
+            "--patch-below is of a patch or a LoRA",
+        ),
     ] {
         let error = refused(&bench.train_line("x", flags));
         assert!(error.contains(word), "{flags}: {error}");

@@ -52,7 +52,7 @@ fn folder(bench: &Bench, name: &str) -> PathBuf {
         .unwrap()
 }
 
-/// The same trainings with the patch limited and not; what is no patch is measured as it is.
+/// The same trainings with the patch or LoRA limited or weaker and not; what is neither is measured as it is.
 #[test]
 fn a_limit_is_measured_beside_none() {
     let bench = Bench::new();
@@ -63,14 +63,19 @@ fn a_limit_is_measured_beside_none() {
             &bench,
             "[1]",
             &format!(
-                "{LIST}[[eval]]\nname = 'whole'\n{eval}[[eval]]\nname = 'limited'\npatch-below = 500\n{eval}"
+                "{LIST}[[setting]]\nname = 'LoRA'\ntrain = {{ method = 'lora', learning-rate = 0.1 }}\n\
+                 [[eval]]\nname = 'whole'\n{eval}[[eval]]\nname = 'limited'\npatch-below = 500\npatch-scale = 0.5\n{eval}"
             )
         )
     );
     let plan = ok(&format!("{line} --dry-run"));
-    assert_eq!(plan.matches("--patch-below 500").count(), 1, "{plan}");
+    assert_eq!(
+        plan.matches("--patch-below 500 --patch-scale 0.5").count(),
+        2,
+        "{plan}"
+    );
     let (_, steps) = sweep(&line);
-    assert_eq!(steps.len(), 8);
+    assert_eq!(steps.len(), 11);
     let json: Value = serde_json::from_slice(&bench.bytes("sweep/results-recipe.json")).unwrap();
     let figures = |row: usize| {
         let of = |figure: usize| json["rows"][row]["figures"][figure]["by_seed"][0].as_f64();
@@ -81,8 +86,10 @@ fn a_limit_is_measured_beside_none() {
         let (whole, limited) = figures(row);
         assert_eq!(whole, limited);
     }
-    let (whole, limited) = figures(2);
-    assert_ne!(whole, limited);
+    for row in [2, 3] {
+        let (whole, limited) = figures(row);
+        assert_ne!(whole, limited);
+    }
 }
 
 #[test]

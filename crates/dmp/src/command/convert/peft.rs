@@ -36,8 +36,7 @@ pub(super) fn from(folder: &Path, args: &ConvertArgs, device: &Device) -> Result
     let config = String::from_utf8(read(CONFIG)?).with_context(shown)?;
     let file = TensorFile::from_bytes(&read(TENSORS)?).with_context(shown)?;
     let backbone = open_backbone(&args.model, device)?;
-    let lora =
-        from_peft(&config, file.tensors, backbone.model.config(), device).with_context(shown)?;
+    let lora = from_peft(&config, file, backbone.model.config(), device).with_context(shown)?;
     crate::tell!(
         "note: PEFT's files do not say which backbone they are of; this one is now of {}",
         args.model
@@ -59,13 +58,14 @@ pub(super) fn write(args: &ConvertArgs, device: &Device) -> Result<()> {
     let backbone = open_backbone(&args.model, device)?;
     (file.metadata.check_backbone(&backbone.fingerprint))
         .with_context(|| format!("patch {}", args.input.display()))?;
+    let (config, tensors) = peft_files(&file.lora)?;
+    write_atomic(&args.out.with_file_name(CONFIG), config.as_bytes())?;
+    write_atomic(&args.out, &tensors)?;
     if let Some(below) = file.lora.config().patch_below {
         crate::tell!(
-            "note: this LoRA acts at timesteps below {below}, which PEFT's files cannot say; switch it off there at noisier ones \
+            "note: this LoRA acts at timesteps below {below}, of which PEFT knows nothing; switch it off there at noisier ones \
              (disable_adapter)"
         );
     }
-    let (config, tensors) = peft_files(&file.lora)?;
-    write_atomic(&args.out.with_file_name(CONFIG), config.as_bytes())?;
-    Ok(write_atomic(&args.out, &tensors)?)
+    Ok(())
 }

@@ -109,7 +109,11 @@ impl TrainArgs {
             MethodName::PromptTuning => {
                 vec![whole, lora, (self.patch.gate.first_given(), "--method dmp")]
             }
-            MethodName::Full => vec![(self.patch.first_given(), "a patch"), lora],
+            MethodName::Full => vec![
+                (self.patch.first_of_any(), "a patch or a LoRA"),
+                (self.patch.first_given(), "a patch"),
+                lora,
+            ],
             MethodName::Lora => vec![(self.patch.first_of_prompts(), "a patch")],
         };
         for (flag, of) in foreign {

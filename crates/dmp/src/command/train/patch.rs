@@ -179,11 +179,14 @@ impl PatchArgs {
 
     /// The first of these flags that was given.
     pub(super) fn first_given(&self) -> Option<&'static str> {
-        first_given(&[
-            ("--dtype", self.dtype.is_some()),
-            ("--patch-below", self.patch_below.is_some()),
-        ])
-        .or(self.first_of_prompts())
+        first_given(&[("--dtype", self.dtype.is_some())])
+            .or(self.first_of_any())
+            .or(self.first_of_prompts())
+    }
+
+    /// The first given of those that mean something to a LoRA too.
+    pub(super) fn first_of_any(&self) -> Option<&'static str> {
+        first_given(&[("--patch-below", self.patch_below.is_some())])
     }
 
     /// The first given of those that mean nothing to a LoRA.

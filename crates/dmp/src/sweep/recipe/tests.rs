@@ -169,6 +169,7 @@ fn the_recipes_of_the_repository_are_some() {
         (include_str!("../../../../../recipes/fid.toml"), 3),
         (include_str!("../../../../../recipes/sizes.toml"), 3),
         (include_str!("../../../../../recipes/below.toml"), 1),
+        (include_str!("../../../../../recipes/lora-below.toml"), 1),
         (include_str!("../../../../../recipes/transfer.toml"), 3),
         (include_str!("../../../../../recipes/longer.toml"), 3),
     ] {

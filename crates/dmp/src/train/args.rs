@@ -42,7 +42,7 @@ pub struct LoopArgs {
     /// Images a step
     #[arg(long, default_value_t = 128, value_parser = flags::batch)]
     pub batch: usize,
-    /// Pieces that each core's images of a step are computed in, one after the other, to save memory; sums are rounded otherwise
+    /// Pieces that each core's images of a step are computed in, one after the other, to save memory; rounding differs a little
     #[arg(long, default_value_t = 1, value_parser = flags::batch)]
     pub accumulate: usize,
     /// Mirror images at random [default: true; false for 'demo', where every shoe points the same way]

@@ -41,10 +41,10 @@ pub(super) struct GateArgs {
     /// AdamW's learning rate for gate and noise weights [default: 1e-3; 1e-4 with --position mix]
     #[arg(long, value_parser = flags::non_negative)]
     gate_rate: Option<f64>,
-    /// Steps before the gate begins to learn: what it weighs is there by then [default: 0]
+    /// Steps before the gate begins to learn, so that prompts have learnt something by then [default: 0]
     #[arg(long)]
     gate_after: Option<u64>,
-    /// What makes the mask [default: linear]
+    /// What makes the mask, the weight of each prompt [default: linear]
     #[arg(long, value_enum)]
     gate: Option<GateName>,
     /// What the gate looks at [default: conditioning]
@@ -62,10 +62,10 @@ pub(super) struct GateArgs {
     /// Random noise on the gate's logits in training; without it there is no load term [default: true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     gate_noise: Option<bool>,
-    /// Share of prompts a gate may select [default: 1]
+    /// Share of the prompts that a gate may select, as 0.5 for half of them [default: 1]
     #[arg(long)]
     top_k: Option<f64>,
-    /// Balance loss: shazeer or reference [default: shazeer]
+    /// Balance loss: shazeer (arXiv 1701.06538, section 4) or reference, what the authors' public code computes [default: shazeer]
     #[arg(long)]
     balance: Option<BalanceForm>,
     /// Weight of the balance loss's importance term [default: 0.01]

@@ -72,7 +72,7 @@ pub struct TrainArgs {
     /// Steps of linear warm-up
     #[arg(long, default_value_t = 0)]
     warmup: u64,
-    /// Learning rate after the warm-up. With constant a finished run can be taken further
+    /// How the learning rate goes on after the warm-up. With constant a finished run can be taken further
     #[arg(long, value_enum, default_value_t = Decay::Cosine)]
     decay: Decay,
     /// Decay of the moving average of what is trained, which is what is written; 0 for no average

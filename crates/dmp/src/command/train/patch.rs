@@ -35,8 +35,9 @@ enum InitName {
 /// What a patch is and how it learns.
 #[derive(Debug, Args)]
 pub(super) struct PatchArgs {
-    /// AdamW's learning rate for prompts; the paper has 1e-4 over 50 000 steps [default: 0.1 for a prompt a token, and
-    /// for others what moves tokens as fast: 0.1 x prompts / tokens, 0.1 / tokens without a gate; 0.005 with --position mix]
+    /// AdamW's learning rate for prompts; the paper has 1e-4 over 50 000 steps. A gate shares one among all prompts, so that
+    /// rates are high; on the demo's model 3 is best for a prompt a token [default: 0.1 for a prompt a token, and for others
+    /// what moves tokens as fast: 0.1 x prompts / tokens, 0.1 / tokens without a gate; 0.005 with --position mix]
     #[arg(long, value_parser = flags::non_negative)]
     prompt_rate: Option<f64>,
     /// Where prompts go [default: add]

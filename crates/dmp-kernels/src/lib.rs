@@ -8,10 +8,11 @@
 //! |---|---|
 //! | [`block`] | a whole DiT block, forward and backward |
 //! | [`attention`] | softmax(QKᵀ/√d)·V of one image, forward and backward |
-//! | [`conv`] | convolution, bias and ReLU, forward only |
+//! | [`conv`] | convolution, bias and perhaps ReLU, forward only |
 //! | [`pool`] | maxima and means of 3×3 windows, forward only |
 //! | [`frozen`] | products with frozen weights, packed once in f32 or bf16 |
 //! | [`norm`] | LayerNorm and adaLN modulation |
+//! | [`group_norm`] | GroupNorm and perhaps SiLU, forward only |
 //! | [`gelu`] | GELU (tanh) and its derivative |
 //! | [`prompt`] | `x + m ⊙ P` |
 //! | [`expected_noise`] | the mean of the noises that may have made a noisy image |
@@ -29,6 +30,7 @@ pub mod conv;
 pub mod expected_noise;
 pub mod frozen;
 pub mod gelu;
+pub mod group_norm;
 pub mod matmul;
 pub mod norm;
 pub mod pool;

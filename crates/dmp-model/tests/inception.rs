@@ -8,7 +8,9 @@ use dmp_kernels::pool::Pool;
 use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors};
 use dmp_model::features::inception::{ConvSpec, convolutions};
 use dmp_model::features::{Inception, InceptionError, Preprocess};
-use dmp_model::fused::{FrozenConv, conv_relu_reference, pool, pool_reference};
+use dmp_model::fused::{
+    FrozenConv, conv_reference, group_norm, group_norm_reference, pool, pool_reference,
+};
 use dmp_model::host;
 
 /// `count` numbers in [0, 1), as the script's `hashed`.
@@ -172,11 +174,29 @@ fn the_fused_convolution_is_the_reference() {
         let x = random([3, 5, 17, 13]);
         let weight = random([4, 5, kernel[0], kernel[1]]);
         let bias = Tensor::<1>::random([4], Distribution::Uniform(-1.0, 1.0), &device);
-        let conv = FrozenConv::new(weight.clone(), bias.clone(), stride, padding);
-        let found = conv.forward(x.clone());
-        let expected = conv_relu_reference(x, weight, bias, stride, padding);
+        for relu in [true, false] {
+            let (weight, bias) = (weight.clone(), bias.clone());
+            let conv = FrozenConv::new(weight.clone(), bias.clone(), stride, padding, relu);
+            let found = conv.forward(x.clone());
+            let expected = conv_reference(x.clone(), weight, bias, stride, padding, relu);
+            let distance = (found - expected).abs().max().into_scalar::<f32>();
+            assert!(distance < 1e-5, "{kernel:?}: {distance}");
+        }
+    }
+}
+
+/// The kernel against its definition, with groups of one channel and of all.
+#[test]
+fn the_fused_group_norm_is_the_reference() {
+    let device = Device::flex();
+    for (groups, silu) in [(1, true), (3, false), (6, true)] {
+        let x = Tensor::<4>::random([2, 6, 7, 5], Distribution::Normal(0.3, 2.0), &device);
+        let [scale, shift] =
+            [1.0, -0.5].map(|mean| Tensor::random([6], Distribution::Normal(mean, 0.3), &device));
+        let found = group_norm(x.clone(), scale.clone(), shift.clone(), groups, silu);
+        let expected = group_norm_reference(x, scale, shift, groups, silu);
         let distance = (found - expected).abs().max().into_scalar::<f32>();
-        assert!(distance < 1e-5, "{kernel:?}: {distance}");
+        assert!(distance < 1e-5, "{groups} groups: {distance}");
     }
 }
 
@@ -208,7 +228,7 @@ fn a_tracked_convolution_has_gradients() {
         Tensor::<4>::full([1, 1, 1, 1], 2.0, &device),
         Tensor::<1>::full([1], 0.5, &device),
     );
-    let out = FrozenConv::new(weight, bias, 1, [0, 0]).forward(x.clone());
+    let out = FrozenConv::new(weight, bias, 1, [0, 0], true).forward(x.clone());
     let gradients = out.sum().backward();
     assert_eq!(host::values(x.grad(&gradients).unwrap()), [2.0; 4]);
 }

@@ -1,8 +1,10 @@
-//! Convolution with bias and ReLU, forward only: what a feature network of photographs spends its time on.
+//! Convolution with bias, and ReLU if it is asked for, forward only: what a feature network of photographs and an autoencoder spend
+//! their time on.
 //!
 //! Output pixels are taken a few at a time: their patches are gathered side by side (as numbers, or on Intel's matrix unit as tiles of it)
 //! and multiplied with the kernels while both are in cache.
 
+mod bands;
 mod gather;
 #[cfg(target_arch = "x86_64")]
 mod panels;
@@ -104,18 +106,19 @@ fn product<const N: usize>(sizes: [usize; N]) -> usize {
 
 /// Kernels and biases, the kernels in the order in which this processor multiplies them best.
 #[derive(Debug)]
-pub struct ConvRelu {
+pub struct Conv {
     filter: Filter,
     kernels: Kernels,
     bias: Vec<f32>,
+    relu: bool,
 }
 
-impl ConvRelu {
-    /// Of `weight` `[outputs, inputs, kh, kw]` and `bias` `[outputs]`.
+impl Conv {
+    /// Of `weight` `[outputs, inputs, kh, kw]` and `bias` `[outputs]`, with ReLU after it or not.
     ///
     /// # Panics
     /// When a slice does not have the size that `filter` says, or kernels have no values: a bug of the caller, never of a user.
-    pub fn new(filter: Filter, weight: &[f32], bias: &[f32]) -> Self {
+    pub fn new(filter: Filter, weight: &[f32], bias: &[f32], relu: bool) -> Self {
         assert!(filter.patch() > 0, "no kernels");
         let values = product([filter.outputs, filter.patch()]);
         assert_eq!(weight.len(), values, "weight");
@@ -124,6 +127,7 @@ impl ConvRelu {
             filter,
             kernels: Kernels::new(weight, &filter),
             bias: bias.to_vec(),
+            relu,
         }
     }
 
@@ -132,7 +136,7 @@ impl ConvRelu {
         self.filter
     }
 
-    /// `relu(conv(x) + bias)`: `x` `[batch, inputs, h, w]` of `size` `[h, w]` → `[batch, outputs, h', w']`, of [`Filter::out_size`].
+    /// `conv(x) + bias`, or the ReLU of it: `x` `[batch, inputs, h, w]` of `size` `[h, w]` → `[batch, outputs, h', w']`, of [`Filter::out_size`].
     ///
     /// # Panics
     /// When `x` is no such images, they have no values, or kernels do not fit in them: a bug of the caller, never of a user.
@@ -145,20 +149,32 @@ impl ConvRelu {
         if out.is_empty() {
             return out;
         }
+        let threads = rayon::current_num_threads();
+        let bands = bands::bands(shape.out_size()[0], threads / (x.len() / image));
         out.par_chunks_mut(filter.outputs * pixels)
             .zip(x.par_chunks(image))
-            .for_each(|(out, x)| {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    self.kernels.prepare(&shape, x, scratch);
-                    for here in pieces(pixels, self.kernels.step(&filter)) {
-                        self.kernels.multiply(&shape, x, scratch, here.clone(), out);
-                        for (row, &bias) in out.chunks_mut(pixels).zip(&self.bias) {
-                            add_relu(&mut row[here.clone()], bias);
-                        }
-                    }
-                });
+            .for_each(|(out, x)| match bands.len() {
+                1 => self.convolve(&shape, x, out),
+                _ => bands::convolve(self, &shape, &bands, x, out),
             });
         out
+    }
+
+    /// `out` `[outputs, pixels]` ← the image `x`, convolved in this thread.
+    fn convolve(&self, shape: &Shape, x: &[f32], out: &mut [f32]) {
+        let pixels = shape.pixels();
+        SCRATCH.with_borrow_mut(|scratch| {
+            self.kernels.prepare(shape, x, scratch);
+            for here in pieces(pixels, self.kernels.step(&shape.filter)) {
+                self.kernels.multiply(shape, x, scratch, here.clone(), out);
+                for (row, &bias) in out.chunks_mut(pixels).zip(&self.bias) {
+                    match self.relu {
+                        true => add_relu(&mut row[here.clone()], bias),
+                        false => add(&mut row[here.clone()], bias),
+                    }
+                }
+            }
+        });
     }
 }
 
@@ -271,6 +287,15 @@ fn pieces(pixels: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
     (0..pixels)
         .step_by(step)
         .map(move |first| first..pixels.min(first + step))
+}
+
+vectorised! {
+    /// `row ← row + bias`.
+    fn add(row: &mut [f32], bias: f32) {
+        for value in row {
+            *value += bias;
+        }
+    }
 }
 
 vectorised! {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Each output in f64, and the sum of what it was added up of, signs aside.
+/// Each output without ReLU in f64, and the sum of what it was added up of, signs aside.
 fn reference(shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<(f64, f64)> {
     let ([height, width], [rows, columns]) = (shape.size, shape.out_size());
     let filter = &shape.filter;
@@ -28,7 +28,7 @@ fn reference(shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<(f64
                         size += product.abs();
                     }
                 }
-                out.push((sum.max(0.0), size));
+                out.push((sum, size));
             }
         }
     }
@@ -36,20 +36,42 @@ fn reference(shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<(f64
 }
 
 /// In every way that this processor can do it, the first the best.
-fn each(shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<Vec<f32>> {
+fn each(shape: &Shape, x: &[f32], weight: &[f32], bias: &[f32], relu: bool) -> Vec<Vec<f32>> {
     let filter = shape.filter;
-    let with = |kernels| ConvRelu {
+    let with = |kernels| Conv {
         filter,
         kernels,
         bias: bias.to_vec(),
+        relu,
     };
     let ways = [
-        Some(ConvRelu::new(filter, weight, bias)),
+        Some(Conv::new(filter, weight, bias, relu)),
         Some(with(Kernels::rows(weight, &filter))),
         panels_of(weight, &filter).map(with),
     ];
-    let ways = ways.iter().flatten();
-    ways.map(|conv| conv.forward(x, shape.size)).collect()
+    let mut found = Vec::new();
+    for conv in ways.iter().flatten() {
+        found.push(conv.forward(x, shape.size));
+        found.push(in_bands(conv, shape, x));
+    }
+    found
+}
+
+/// Bands of three rows, whatever is worth it.
+fn in_bands(conv: &Conv, shape: &Shape, x: &[f32]) -> Vec<f32> {
+    let rows = shape.out_size()[0];
+    let bands: Vec<_> = (0..rows)
+        .step_by(3)
+        .map(|first| first..rows.min(first + 3))
+        .collect();
+    let size = shape.filter.outputs * shape.pixels();
+    let mut out = vec![0.0; x.len() / shape.image() * size];
+    if size > 0 {
+        for (out, x) in out.chunks_mut(size).zip(x.chunks(shape.image())) {
+            bands::convolve(conv, shape, &bands, x, out);
+        }
+    }
+    out
 }
 
 /// What vectors of eight are multiplied with, where there are such.
@@ -88,9 +110,15 @@ fn drawn(shape: &Shape, batch: usize, seed: u32) -> [Vec<f32>; 3] {
 fn check(shape: &Shape, batch: usize, seed: u32) {
     let [x, weight, bias] = drawn(shape, batch, seed);
     let expected = reference(shape, &x, &weight, &bias);
-    for found in each(shape, &x, &weight, &bias) {
+    let ways = [false, true].map(|relu| each(shape, &x, &weight, &bias, relu));
+    for (relu, found) in [false, true]
+        .into_iter()
+        .zip(ways)
+        .flat_map(|(relu, ways)| ways.into_iter().map(move |found| (relu, found)))
+    {
         assert_eq!(found.len(), expected.len());
         for (&found, &(wanted, size)) in found.iter().zip(&expected) {
+            let wanted = if relu { wanted.max(0.0) } else { wanted };
             let off = (f64::from(found) - wanted).abs();
             let terms = (shape.filter.patch() as f64).sqrt();
             let bound = size * (4.0 + 2.0 * terms) * f64::exp2(-24.0);
@@ -136,16 +164,29 @@ proptest! {
     }
 }
 
+#[test]
+fn bands_have_each_row_once() {
+    for (rows, wanted, expected) in [
+        (40, 2, vec![0..20, 20..40]),
+        (41, 4, vec![0..11, 11..22, 22..33, 33..41]),
+        (20, 16, vec![0..8, 8..16, 16..20]),
+        (7, 16, vec![0..7]),
+        (40, 0, vec![0..40]),
+    ] {
+        assert_eq!(bands::bands(rows, wanted), expected);
+    }
+}
+
 /// Sizes are the images', not the kernels'.
 #[test]
 fn one_takes_images_of_any_size() {
     let filter = shape(5, 7, [3, 2], [1, 0], [1, 2]).filter;
     let weight = values(1, filter.outputs * filter.patch());
-    let conv = ConvRelu::new(filter, &weight, &[0.5; 7]);
+    let conv = Conv::new(filter, &weight, &[0.5; 7], true);
     for size in [[9, 40], [1, 2], [30, 3], [9, 40]] {
         let shape = Shape { filter, size };
         let x = values(2, 2 * shape.image());
-        let fresh = ConvRelu::new(filter, &weight, &[0.5; 7]).forward(&x, size);
+        let fresh = Conv::new(filter, &weight, &[0.5; 7], true).forward(&x, size);
         assert_eq!(conv.forward(&x, size), fresh);
         assert_eq!(fresh.len(), 2 * 7 * shape.pixels());
     }
@@ -220,7 +261,7 @@ fn what_is_no_number_stays_none() {
                 let before = std::mem::replace(&mut x[place], f32::from_bits(bits));
                 // Infinity times a negative value is cut off.
                 let least = if bits == 0x7f80_0000 { 0 } else { windows };
-                for found in each(&shape, &x, &weight, &bias) {
+                for found in each(&shape, &x, &weight, &bias, true) {
                     for kernel in found.chunks(pixels) {
                         let none = kernel.iter().filter(|value| !value.is_finite()).count();
                         assert!((least..=windows).contains(&none), "{bits:x}: {none}");
@@ -239,12 +280,12 @@ fn sizes_do_not_wrap_round() {
     // Rows of five that come to four values where the count wraps round.
     let rows = usize::MAX / 5 + 1;
     assert_eq!(rows.wrapping_mul(5), 4);
-    ConvRelu::new(filter, &[0.0; 3], &[0.0]).forward(&[0.0; 4], [rows, 5]);
+    Conv::new(filter, &[0.0; 3], &[0.0], true).forward(&[0.0; 4], [rows, 5]);
 }
 
 #[test]
 #[should_panic(expected = "larger than the padded image")]
 fn kernels_fit_in_images() {
     let shape = shape(1, 1, [3, 3], [0, 0], [1, 1]);
-    ConvRelu::new(shape.filter, &[0.0; 9], &[0.0]).forward(&[0.0], shape.size);
+    Conv::new(shape.filter, &[0.0; 9], &[0.0], true).forward(&[0.0], shape.size);
 }

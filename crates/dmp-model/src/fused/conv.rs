@@ -1,33 +1,52 @@
-//! Convolution, bias and ReLU in one, and pooling, for networks that only measure.
+//! Convolution with bias, and pooling, for networks that are not trained here.
 
 use std::sync::Arc;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, backend_extension};
-use burn::tensor::activation::relu;
+use burn::tensor::activation;
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor};
 use burn_flex::{Flex, FlexTensor};
-use dmp_kernels::conv::{ConvRelu, Filter};
+use dmp_kernels::conv::{Conv, Filter};
 use dmp_kernels::pool::{self, Pool, PoolShape};
 
-use super::available;
 use super::flex::{tensor, values};
+use super::{available, group_norm};
 use crate::host;
 
 /// Operations without a backward pass.
 #[backend_extension(Flex)]
 pub trait InferenceBackend: burn::backend::Backend {
     /// See [`FrozenConv::forward`].
-    fn conv_relu(x: FloatTensor<Self>, conv: Arc<ConvRelu>) -> FloatTensor<Self>;
+    fn conv(x: FloatTensor<Self>, conv: Arc<Conv>) -> FloatTensor<Self>;
+
+    /// See [`group_norm()`](super::group_norm()).
+    fn group_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        groups: usize,
+        silu: bool,
+    ) -> FloatTensor<Self>;
 
     /// See [`pool()`]; `mean` is of [`Pool::Mean`].
     fn pool(x: FloatTensor<Self>, mean: bool, stride: usize, padding: usize) -> FloatTensor<Self>;
 }
 
 impl InferenceBackend for Flex {
-    fn conv_relu(x: FlexTensor, conv: Arc<ConvRelu>) -> FlexTensor {
+    fn group_norm(
+        x: FlexTensor,
+        scale: FlexTensor,
+        shift: FlexTensor,
+        groups: usize,
+        silu: bool,
+    ) -> FlexTensor {
+        group_norm::of_flex(x, scale, shift, groups, silu)
+    }
+
+    fn conv(x: FlexTensor, conv: Arc<Conv>) -> FlexTensor {
         let x = x.to_contiguous();
         let [batch, channels, height, width] = x.layout().shape().dims();
         assert_eq!(channels, conv.filter().inputs, "channels");
@@ -86,7 +105,7 @@ pub fn pool_reference(x: Tensor<4>, kind: Pool, stride: usize, padding: usize) -
     }
 }
 
-/// `relu(conv(x) + bias)` with weights that stay as they are; clones share them.
+/// `conv(x) + bias`, or the ReLU of it, with weights that stay as they are; clones share them.
 ///
 /// Where the kernel runs they are packed for it. It knows no gradients, so that weights on a device that tracks them have the
 /// reference compute.
@@ -96,7 +115,7 @@ pub struct FrozenConv(Weights);
 #[derive(Debug, Clone)]
 enum Weights {
     /// For the kernel.
-    Packed(Arc<ConvRelu>),
+    Packed(Arc<Conv>),
     /// For the reference.
     Tensors(Box<Tensors>),
 }
@@ -107,11 +126,18 @@ struct Tensors {
     bias: Tensor<1>,
     stride: usize,
     padding: [usize; 2],
+    relu: bool,
 }
 
 impl FrozenConv {
-    /// Takes weight `[D, C, kh, kw]` and bias `[D]`.
-    pub fn new(weight: Tensor<4>, bias: Tensor<1>, stride: usize, padding: [usize; 2]) -> Self {
+    /// Takes weight `[D, C, kh, kw]` and bias `[D]`; zeros around the images above and below, left and right.
+    pub fn new(
+        weight: Tensor<4>,
+        bias: Tensor<1>,
+        stride: usize,
+        padding: [usize; 2],
+        relu: bool,
+    ) -> Self {
         let device = weight.device();
         if !available(&device) || device.is_autodiff() {
             return Self(Weights::Tensors(Box::new(Tensors {
@@ -119,6 +145,7 @@ impl FrozenConv {
                 bias,
                 stride,
                 padding,
+                relu,
             })));
         }
         let [outputs, inputs, rows, columns] = weight.dims();
@@ -130,8 +157,8 @@ impl FrozenConv {
             padding,
         };
         let (weight, bias) = (host::values(weight), host::values(bias));
-        Self(Weights::Packed(Arc::new(ConvRelu::new(
-            filter, &weight, &bias,
+        Self(Weights::Packed(Arc::new(Conv::new(
+            filter, &weight, &bias, relu,
         ))))
     }
 
@@ -143,7 +170,7 @@ impl FrozenConv {
         match &self.0 {
             Weights::Packed(conv) => {
                 assert_eq!(x.device(), Device::flex(), "images elsewhere than weights");
-                Tensor::from_dispatch(Dispatch::conv_relu(x.into_dispatch(), Arc::clone(conv)))
+                Tensor::from_dispatch(Dispatch::conv(x.into_dispatch(), Arc::clone(conv)))
             }
             Weights::Tensors(tensors) => {
                 let Tensors {
@@ -151,21 +178,27 @@ impl FrozenConv {
                     bias,
                     stride,
                     padding,
+                    relu,
                 } = tensors.as_ref().clone();
-                conv_relu_reference(x, weight, bias, stride, padding)
+                conv_reference(x, weight, bias, stride, padding, relu)
             }
         }
     }
 }
 
 /// [`FrozenConv`] in burn operations: what defines it, on every device.
-pub fn conv_relu_reference(
+pub fn conv_reference(
     x: Tensor<4>,
     weight: Tensor<4>,
     bias: Tensor<1>,
     stride: usize,
     padding: [usize; 2],
+    relu: bool,
 ) -> Tensor<4> {
     let options = ConvOptions::new([stride; 2], padding, [1; 2], 1);
-    relu(conv2d(x, weight, Some(bias), options))
+    let out = conv2d(x, weight, Some(bias), options);
+    match relu {
+        true => activation::relu(out),
+        false => out,
+    }
 }

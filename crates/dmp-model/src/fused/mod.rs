@@ -6,6 +6,7 @@
 mod block;
 mod conv;
 mod flex;
+mod group_norm;
 mod norm;
 mod prompt;
 
@@ -15,7 +16,8 @@ pub use block::{BlockPlan, FrozenBlock};
 pub use dmp_kernels::block::Checkpointing;
 pub use dmp_kernels::frozen::Precision;
 
-pub use conv::{FrozenConv, conv_relu_reference, pool, pool_reference};
+pub use conv::{FrozenConv, conv_reference, pool, pool_reference};
+pub use group_norm::{group_norm, group_norm_reference};
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, backend_extension};

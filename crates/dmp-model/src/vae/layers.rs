@@ -1,44 +1,12 @@
 //! What encoder and decoder are made of.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{silu, softmax};
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
+use super::conv::Conv;
+use crate::fused::group_norm;
 use crate::init;
-
-/// ε of every GroupNorm.
-const EPS: f64 = 1e-6;
-
-/// A convolution with bias; its kernel is square, and images keep their size but for the stride.
-#[derive(Module, Debug)]
-pub(super) struct Conv {
-    /// `[out, in, k, k]`.
-    weight: Param<Tensor<4>>,
-    /// `[out]`.
-    bias: Param<Tensor<1>>,
-}
-
-impl Conv {
-    pub(super) fn zeroed(inputs: usize, outputs: usize, kernel: usize, device: &Device) -> Self {
-        Self {
-            weight: init::zeros([outputs, inputs, kernel, kernel], device),
-            bias: init::zeros([outputs], device),
-        }
-    }
-
-    /// `[B, in, H, W]` → `[B, out, H, W]`, zeros around the images.
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let kernel = self.weight.dims()[2];
-        self.strided(x, 1, kernel / 2)
-    }
-
-    fn strided(&self, x: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
-        conv2d(x, self.weight.val(), Some(self.bias.val()), options)
-    }
-}
 
 /// GroupNorm with learned scale and shift.
 #[derive(Module, Debug)]
@@ -59,14 +27,13 @@ impl GroupNorm {
     }
 
     /// `[B, C, H, W]`, normalised over each group of channels of an image.
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
-        let grouped = x.reshape([batch, self.groups, channels / self.groups * height * width]);
-        let centred = grouped.clone() - grouped.mean_dim(2);
-        let variance = centred.clone().square().mean_dim(2);
-        let normed = (centred / (variance + EPS).sqrt()).reshape([batch, channels, height, width]);
-        let of_channels = |values: &Param<Tensor<1>>| values.val().reshape([1, channels, 1, 1]);
-        normed * of_channels(&self.weight) + of_channels(&self.bias)
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        group_norm(x, self.weight.val(), self.bias.val(), self.groups, false)
+    }
+
+    /// That, and SiLU.
+    pub(super) fn silu(&self, x: Tensor<4>) -> Tensor<4> {
+        group_norm(x, self.weight.val(), self.bias.val(), self.groups, true)
     }
 }
 
@@ -91,9 +58,15 @@ impl Resnet {
         }
     }
 
+    fn convs(&mut self) -> impl Iterator<Item = &mut Conv> {
+        [&mut self.conv1, &mut self.conv2]
+            .into_iter()
+            .chain(&mut self.conv_shortcut)
+    }
+
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let inner = self.conv1.forward(silu(self.norm1.forward(x.clone())));
-        let inner = self.conv2.forward(silu(self.norm2.forward(inner)));
+        let inner = self.conv1.forward(self.norm1.silu(x.clone()));
+        let inner = self.conv2.forward(self.norm2.silu(inner));
         let x = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),
             None => x,
@@ -180,6 +153,10 @@ impl Middle {
         }
     }
 
+    pub(super) fn convs(&mut self) -> impl Iterator<Item = &mut Conv> {
+        self.resnets.iter_mut().flat_map(Resnet::convs)
+    }
+
     pub(super) fn forward(&self, mut x: Tensor<4>) -> Tensor<4> {
         for (index, resnet) in self.resnets.iter().enumerate() {
             if index > 0 {
@@ -213,23 +190,25 @@ struct Resampler {
     conv: Conv,
 }
 
-/// `count` residual blocks from `inputs` to `outputs` channels, and what changes the size if something does.
-fn level(
+/// `count` residual blocks from `inputs` to `outputs` channels.
+fn resnets(
     [inputs, outputs]: [usize; 2],
     count: usize,
     groups: usize,
-    resamples: bool,
     device: &Device,
-) -> (Vec<Resnet>, Vec<Resampler>) {
+) -> Vec<Resnet> {
     let first = Resnet::zeroed(inputs, outputs, groups, device);
     let others = (1..count).map(|_| Resnet::zeroed(outputs, outputs, groups, device));
-    let resampler = resamples.then(|| Resampler {
-        conv: Conv::zeroed(outputs, outputs, 3, device),
-    });
-    (
-        std::iter::once(first).chain(others).collect(),
-        resampler.into_iter().collect(),
-    )
+    std::iter::once(first).chain(others).collect()
+}
+
+/// Those of a level, and of what changes its size.
+fn convs_of<'a>(
+    resnets: &'a mut [Resnet],
+    resamplers: &'a mut [Resampler],
+) -> impl Iterator<Item = &'a mut Conv> {
+    let resamplers = resamplers.iter_mut().map(|resampler| &mut resampler.conv);
+    resnets.iter_mut().flat_map(Resnet::convs).chain(resamplers)
 }
 
 impl Down {
@@ -240,21 +219,22 @@ impl Down {
         halves: bool,
         device: &Device,
     ) -> Self {
-        let (resnets, downsamplers) = level(channels, count, groups, halves, device);
+        let resampler = || Resampler {
+            conv: Conv::halving(channels[1], device),
+        };
         Self {
-            resnets,
-            downsamplers,
+            resnets: resnets(channels, count, groups, device),
+            downsamplers: halves.then(resampler).into_iter().collect(),
         }
+    }
+
+    pub(super) fn convs(&mut self) -> impl Iterator<Item = &mut Conv> {
+        convs_of(&mut self.resnets, &mut self.downsamplers)
     }
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = (self.resnets.iter()).fold(x, |x, resnet| resnet.forward(x));
-        let halve = |x: Tensor<4>, down: &Resampler| {
-            // Zeros below and to the right alone.
-            let padded = x.pad((0, 1, 0, 1), 0.0);
-            down.conv.strided(padded, 2, 0)
-        };
-        self.downsamplers.iter().fold(x, halve)
+        (self.downsamplers.iter()).fold(x, |x, down| down.conv.forward(x))
     }
 }
 
@@ -266,11 +246,17 @@ impl Up {
         doubles: bool,
         device: &Device,
     ) -> Self {
-        let (resnets, upsamplers) = level(channels, count, groups, doubles, device);
+        let resampler = || Resampler {
+            conv: Conv::zeroed(channels[1], channels[1], 3, device),
+        };
         Self {
-            resnets,
-            upsamplers,
+            resnets: resnets(channels, count, groups, device),
+            upsamplers: doubles.then(resampler).into_iter().collect(),
         }
+    }
+
+    pub(super) fn convs(&mut self) -> impl Iterator<Item = &mut Conv> {
+        convs_of(&mut self.resnets, &mut self.upsamplers)
     }
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -1,18 +1,20 @@
 //! The autoencoder between pixels and latents: AutoencoderKL, in the layout of Stable Diffusion 1.x.
 
 mod config;
+mod conv;
 mod keys;
 mod layers;
 mod tiling;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::silu};
+use burn::tensor::{Device, Tensor};
 
 pub use config::{VaeConfig, VaeConfigError};
 pub use keys::public_key;
 
 use crate::checkpoint::{CheckpointError, Tensors, apply, check_finite, check_size};
-use layers::{Conv, Down, GroupNorm, Middle, Up};
+use conv::Conv;
+use layers::{Down, GroupNorm, Middle, Up};
 
 /// Largest and smallest logarithm of a latent's variance, as in the original.
 const LOG_VARIANCE: [f32; 2] = [-30.0, 20.0];
@@ -91,7 +93,19 @@ impl Vae {
         check_size(config.least_params(), &tensors)?;
         check_finite(&tensors)?;
         let empty = Self::zeroed(config, device);
-        Ok(apply(empty, keys::renamed(tensors), public_key)?)
+        let mut vae = apply(empty, keys::renamed(tensors), public_key)?;
+        vae.pack();
+        Ok(vae)
+    }
+
+    /// Has all convolutions packed: the network is not trained.
+    fn pack(&mut self) {
+        let quant = self.quant_conv.iter_mut();
+        quant
+            .chain(&mut self.post_quant_conv)
+            .chain(self.encoder.convs())
+            .chain(self.decoder.convs())
+            .for_each(Conv::pack);
     }
 
     /// Sizes of this network.
@@ -165,11 +179,17 @@ impl Encoder {
         }
     }
 
+    fn convs(&mut self) -> impl Iterator<Item = &mut Conv> {
+        let ends = [&mut self.conv_in, &mut self.conv_out].into_iter();
+        ends.chain(self.down_blocks.iter_mut().flat_map(Down::convs))
+            .chain(self.mid_block.convs())
+    }
+
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let x = self.conv_in.forward(images);
         let x = (self.down_blocks.iter()).fold(x, |x, down| down.forward(x));
         let x = self.mid_block.forward(x);
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(self.conv_norm_out.silu(x))
     }
 }
 
@@ -198,9 +218,15 @@ impl Decoder {
         }
     }
 
+    fn convs(&mut self) -> impl Iterator<Item = &mut Conv> {
+        let ends = [&mut self.conv_in, &mut self.conv_out].into_iter();
+        ends.chain(self.up_blocks.iter_mut().flat_map(Up::convs))
+            .chain(self.mid_block.convs())
+    }
+
     fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
         let x = self.mid_block.forward(self.conv_in.forward(latents));
         let x = (self.up_blocks.iter()).fold(x, |x, up| up.forward(x));
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(self.conv_norm_out.silu(x))
     }
 }

@@ -50,7 +50,7 @@ fn convolutions() {
             let x = random([2, 5, 17, 13], 1, device);
             let weight = random([4, 5, kernel[0], kernel[1]], 2, device);
             let bias = random([4], 3, device);
-            let out = FrozenConv::new(weight, bias, stride, padding).forward(x);
+            let out = FrozenConv::new(weight, bias, stride, padding, true).forward(x);
             (format!("convolution {kernel:?}"), host::values(out))
         })
         .collect()

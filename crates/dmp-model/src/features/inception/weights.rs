@@ -48,7 +48,7 @@ impl Inception {
             apply(Weights::zeroed(classes, device), folded, str::to_owned)?.no_grad();
         let freeze = |(conv, spec): (Conv, ConvSpec)| {
             let (weight, bias) = (conv.weight.val(), conv.bias.val());
-            FrozenConv::new(weight, bias, spec.stride, spec.padding)
+            FrozenConv::new(weight, bias, spec.stride, spec.padding, true)
         };
         Ok(Self {
             convs: convs.into_iter().zip(convolutions()).map(freeze).collect(),

@@ -8,10 +8,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 scripts/gpu/vulkan-driver.sh
-# Drivers complain where there is none.
-export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
 tests=(cargo test --profile gpu -p dmp-model --features vulkan --locked --test devices)
 if [ "${1:-}" = --build ]; then exec "${tests[@]}" --no-run; fi
+# Drivers complain where there is none.
+export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
 "${tests[@]}"
 if [ "${1:-}" = --all ]; then
     cargo test --release -p dmp --features vulkan --locked --test cli devices::

@@ -7,6 +7,7 @@ use dmp_math::seed::{Purpose, stream};
 use dmp_model::checkpoint::{Tensors, apply, collect};
 use dmp_model::dit::{DitBlock, DitConfig};
 use dmp_model::fused::{self, Checkpointing, Precision};
+use dmp_model::host;
 use proptest::prelude::*;
 
 /// Sizes of a random block and batch.
@@ -232,4 +233,37 @@ proptest! {
             assert_close("node", got, want);
         }
     }
+}
+
+/// GroupNorm with groups of one channel, of some and of all.
+#[test]
+fn the_fused_group_norm_is_the_reference() {
+    let device = Device::flex();
+    for (groups, silu) in [(1, true), (3, false), (6, true)] {
+        let x = random([2, 6, 7, 5], 21, 0, 2.0, &device) + 0.3;
+        let scale = random([6], 21, 1, 0.3, &device) + 1.0;
+        let shift = random([6], 21, 2, 0.3, &device);
+        let found = fused::group_norm(x.clone(), scale.clone(), shift.clone(), groups, silu);
+        let expected = fused::group_norm_reference(x, scale, shift, groups, silu);
+        let distance = (found - expected).abs().max().into_scalar::<f32>();
+        assert!(distance < 1e-5, "{groups} groups: {distance}");
+    }
+}
+
+/// Its kernel knows no gradients; where they are tracked the reference computes.
+#[test]
+fn a_tracked_group_norm_has_gradients() {
+    let device = Device::flex().autodiff();
+    let x = Tensor::<4>::from_data(
+        TensorData::new(vec![1.0f32, 2.0, 4.0, 8.0], [1, 2, 1, 2]),
+        &device,
+    )
+    .require_grad();
+    let ones = Tensor::<1>::ones([2], &device);
+    let out = fused::group_norm(x.clone(), ones.clone(), ones, 1, false);
+    let gradients = out.slice([0..1, 0..1, 0..1, 0..1]).sum().backward();
+    let gradient = host::values(x.grad(&gradients).unwrap());
+    // Moving all values together changes nothing.
+    assert!(gradient[0] > 0.1, "{gradient:?}");
+    assert!(gradient.iter().sum::<f32>().abs() < 1e-5, "{gradient:?}");
 }

@@ -8,9 +8,7 @@ use dmp_kernels::pool::Pool;
 use dmp_model::checkpoint::{HostTensor, StoredType, TensorFile, Tensors};
 use dmp_model::features::inception::{ConvSpec, convolutions};
 use dmp_model::features::{Inception, InceptionError, Preprocess};
-use dmp_model::fused::{
-    FrozenConv, conv_reference, group_norm, group_norm_reference, pool, pool_reference,
-};
+use dmp_model::fused::{FrozenConv, conv_reference, pool, pool_reference};
 use dmp_model::host;
 
 /// `count` numbers in [0, 1), as the script's `hashed`.
@@ -182,21 +180,6 @@ fn the_fused_convolution_is_the_reference() {
             let distance = (found - expected).abs().max().into_scalar::<f32>();
             assert!(distance < 1e-5, "{kernel:?}: {distance}");
         }
-    }
-}
-
-/// The kernel against its definition, with groups of one channel and of all.
-#[test]
-fn the_fused_group_norm_is_the_reference() {
-    let device = Device::flex();
-    for (groups, silu) in [(1, true), (3, false), (6, true)] {
-        let x = Tensor::<4>::random([2, 6, 7, 5], Distribution::Normal(0.3, 2.0), &device);
-        let [scale, shift] =
-            [1.0, -0.5].map(|mean| Tensor::random([6], Distribution::Normal(mean, 0.3), &device));
-        let found = group_norm(x.clone(), scale.clone(), shift.clone(), groups, silu);
-        let expected = group_norm_reference(x, scale, shift, groups, silu);
-        let distance = (found - expected).abs().max().into_scalar::<f32>();
-        assert!(distance < 1e-5, "{groups} groups: {distance}");
     }
 }
 

@@ -1,48 +1,58 @@
-//! Images of which there are fewer than threads, each in bands of rows.
+//! Images in bands of rows: where there are fewer of them than threads, and where they are so large that what is held beside
+//! them would be, too.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Conv, Filter, Shape};
+use super::{Conv, Filter, Shape, product};
 
-/// Rows of a band, at the least: fewer are not worth the copy.
-const LEAST: usize = 8;
+/// Rows of a band that is cut so that another thread has work, about and at the least: fewer are not worth the copy.
+const WORTH: usize = 8;
 
-/// Rows that go out, in as many bands of one size as are wanted, but for the last.
-pub(super) fn bands(rows: usize, wanted: usize) -> Vec<Range<usize>> {
-    let tall = rows.div_ceil(wanted.max(1)).max(LEAST);
+/// Values of a band that go in, about and at most: 16 MB.
+const HELD: usize = 1 << 22;
+
+/// Rows that go out, in bands of one size but for the last, which may be lower: as many as threads that are to share the image, if they
+/// are worth it, or more, so that none is too large. `values` go in.
+pub(super) fn bands(rows: usize, values: usize, threads: usize) -> Vec<Range<usize>> {
+    let shared = threads.min(rows / WORTH);
+    let count = shared.max(values.div_ceil(HELD)).clamp(1, rows.max(1));
+    let tall = rows.div_ceil(count).max(1);
     (0..rows)
         .step_by(tall)
         .map(|first| first..rows.min(first + tall))
         .collect()
 }
 
-/// `out` ← the image `x` convolved, in bands that have all rows of it.
+/// `out` ← the image `x` convolved, in bands that have all rows of it, so many at once.
 pub(super) fn convolve(
     conv: &Conv,
     shape: &Shape,
     bands: &[Range<usize>],
+    at_once: usize,
     x: &[f32],
     out: &mut [f32],
 ) {
-    let made = bands.par_iter().map(|rows| {
-        let (shape, x) = band(shape, x, rows);
-        let mut out = vec![0.0; shape.filter.outputs * shape.pixels()];
-        conv.convolve(&shape, &x, &mut out);
-        out
-    });
-    let made: Vec<Vec<f32>> = made.collect();
     let columns = shape.out_size()[1];
-    out.par_chunks_exact_mut(shape.pixels())
-        .enumerate()
-        .for_each(|(output, plane)| {
-            for (made, rows) in made.iter().zip(bands) {
-                let size = rows.len() * columns;
-                plane[rows.start * columns..rows.end * columns]
-                    .copy_from_slice(&made[output * size..(output + 1) * size]);
-            }
+    for bands in bands.chunks(at_once) {
+        let made = bands.par_iter().map(|rows| {
+            let (shape, x) = band(shape, x, rows);
+            let mut out = vec![0.0; product([shape.filter.outputs, shape.pixels()])];
+            conv.convolve(&shape, &x, &mut out);
+            out
         });
+        let made: Vec<Vec<f32>> = made.collect();
+        out.par_chunks_exact_mut(shape.pixels())
+            .enumerate()
+            .for_each(|(output, plane)| {
+                for (made, rows) in made.iter().zip(bands) {
+                    let size = rows.len() * columns;
+                    plane[rows.start * columns..rows.end * columns]
+                        .copy_from_slice(&made[output * size..(output + 1) * size]);
+                }
+            });
+    }
 }
 
 /// What those output rows are made of: an image, with the zeros above and below it that the rows see.
@@ -61,7 +71,7 @@ fn band(shape: &Shape, x: &[f32], rows: &Range<usize>) -> (Shape, Vec<f32>) {
     let zeros = above.saturating_sub(first).min(tall);
     let from = (first + zeros).saturating_sub(above).min(height);
     let count = (tall - zeros).min(height - from);
-    let mut band = vec![0.0; inputs * tall * width];
+    let mut band = vec![0.0; product([inputs, tall, width])];
     for (band, plane) in band
         .chunks_exact_mut(tall * width)
         .zip(x.chunks_exact(height * width))

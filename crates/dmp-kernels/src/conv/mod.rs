@@ -150,12 +150,13 @@ impl Conv {
             return out;
         }
         let threads = rayon::current_num_threads();
-        let bands = bands::bands(shape.out_size()[0], threads / (x.len() / image));
+        let threads = threads.div_ceil(x.len() / image);
+        let bands = bands::bands(shape.out_size()[0], image, threads);
         out.par_chunks_mut(filter.outputs * pixels)
             .zip(x.par_chunks(image))
             .for_each(|(out, x)| match bands.len() {
                 1 => self.convolve(&shape, x, out),
-                _ => bands::convolve(self, &shape, &bands, x, out),
+                _ => bands::convolve(self, &shape, &bands, threads, x, out),
             });
         out
     }

@@ -68,7 +68,7 @@ fn in_bands(conv: &Conv, shape: &Shape, x: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; x.len() / shape.image() * size];
     if size > 0 {
         for (out, x) in out.chunks_mut(size).zip(x.chunks(shape.image())) {
-            bands::convolve(conv, shape, &bands, x, out);
+            bands::convolve(conv, shape, &bands, 2, x, out);
         }
     }
     out
@@ -136,9 +136,11 @@ proptest! {
         size in [1usize..20, 1usize..40],
         kernel in [1usize..8, 1usize..8],
         stride in prop_oneof![4 => 1usize..4, 1 => Just(17), 1 => Just(40)],
-        padding in [0usize..4, 0usize..4],
+        above in prop_oneof![4 => 0usize..4, 1 => 4usize..15],
+        beside in 0usize..4,
         seed: u32,
     ) {
+        let padding = [above, beside];
         let kernel = std::array::from_fn(|i| kernel[i].min(size[i] + 2 * padding[i]));
         let filter = Filter { inputs, outputs, kernel, stride, padding };
         check(&Shape { filter, size }, batch, seed);
@@ -166,14 +168,19 @@ proptest! {
 
 #[test]
 fn bands_have_each_row_once() {
-    for (rows, wanted, expected) in [
-        (40, 2, vec![0..20, 20..40]),
-        (41, 4, vec![0..11, 11..22, 22..33, 33..41]),
-        (20, 16, vec![0..8, 8..16, 16..20]),
-        (7, 16, vec![0..7]),
-        (40, 0, vec![0..40]),
+    for (rows, values, threads, expected) in [
+        (40, 1, 1, vec![0..40]),
+        (40, 1, 2, vec![0..20, 20..40]),
+        (41, 1, 4, vec![0..11, 11..22, 22..33, 33..41]),
+        // Not worth more of them.
+        (25, 1, 16, vec![0..9, 9..18, 18..25]),
+        (9, 1, 2, vec![0..9]),
+        (7, 1, 16, vec![0..7]),
+        // Too large for fewer, and low as they come.
+        (7, 3 << 22, 1, vec![0..3, 3..6, 6..7]),
+        (2, 9 << 22, 4, vec![0..1, 1..2]),
     ] {
-        assert_eq!(bands::bands(rows, wanted), expected);
+        assert_eq!(bands::bands(rows, values, threads), expected);
     }
 }
 

@@ -186,7 +186,8 @@ impl FrozenConv {
     }
 }
 
-/// [`FrozenConv`] in burn operations: what defines it, on every device.
+/// [`FrozenConv`] in burn operations: what defines it, on every device. Images `[B, C, H, W]`, weight `[D, C, kh, kw]` and bias `[D]` →
+/// `[B, D, H', W']`.
 pub fn conv_reference(
     x: Tensor<4>,
     weight: Tensor<4>,

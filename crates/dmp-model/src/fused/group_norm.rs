@@ -1,8 +1,8 @@
 //! GroupNorm with what follows it, for networks that are not trained here.
 
 use burn::backend::Dispatch;
+use burn::tensor::Tensor;
 use burn::tensor::activation;
-use burn::tensor::{Device, Tensor};
 use burn_flex::FlexTensor;
 use dmp_kernels::group_norm::GroupNorm;
 
@@ -40,6 +40,9 @@ pub(super) fn of_flex(
 
 /// Images `[B, C, H, W]`, normalised over each of `groups` of an image's channels, scaled and shifted by `[C]` each; then SiLU, if
 /// it is asked for. ε is 10⁻⁶.
+///
+/// # Panics
+/// When shapes do not fit: a bug of the caller, never of a user.
 pub fn group_norm(
     x: Tensor<4>,
     scale: Tensor<1>,
@@ -47,7 +50,11 @@ pub fn group_norm(
     groups: usize,
     silu: bool,
 ) -> Tensor<4> {
-    let device: Device = x.device();
+    let channels = x.dims()[1];
+    assert_eq!(scale.dims(), [channels], "a scale a channel");
+    assert_eq!(shift.dims(), [channels], "a shift a channel");
+    assert!(channels.is_multiple_of(groups), "groups of channels");
+    let device = x.device();
     if !available(&device) || device.is_autodiff() {
         return group_norm_reference(x, scale, shift, groups, silu);
     }

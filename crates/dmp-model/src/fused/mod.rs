@@ -1,7 +1,8 @@
 //! Operations that `dmp-kernels` does in one piece, as single nodes of the autodiff graph.
 //!
 //! Each has a reference made of burn operations, which defines it and runs on every device; on the CPU
-//! backend the kernels do it. Tests hold the two together, forward and gradient.
+//! backend the kernels do it. Tests hold the two together, forward and gradient. Convolutions, GroupNorm and pooling are for networks that
+//! are not trained here: they have no backward pass, and where gradients are tracked their references compute.
 
 mod block;
 mod conv;

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use crate::fused::{FrozenConv, conv_reference};
+use crate::fused::FrozenConv;
 use crate::init;
 
 /// A convolution with bias; its kernel is square, and images keep their size but for the stride.
@@ -52,17 +52,14 @@ impl Conv {
     }
 
     /// `[B, in, H, W]` → `[B, out, H, W]`, or halves of these.
+    ///
+    /// # Panics
+    /// When it has not been packed: a bug of [`Vae::load`](super::Vae::load).
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = match self.stride {
             1 => x,
             _ => x.pad((0, 1, 0, 1), 0.0),
         };
-        match (&self.packed, &self.weight, &self.bias) {
-            (None, Some(weight), Some(bias)) => {
-                let (weight, bias) = (weight.val(), bias.val());
-                conv_reference(x, weight, bias, self.stride, [self.padding; 2], false)
-            }
-            (packed, ..) => packed.as_ref().expect("packed").forward(x),
-        }
+        self.packed.as_ref().expect("packed").forward(x)
     }
 }

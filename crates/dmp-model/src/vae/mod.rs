@@ -19,7 +19,7 @@ use layers::{Down, GroupNorm, Middle, Up};
 /// Largest and smallest logarithm of a latent's variance, as in the original.
 const LOG_VARIANCE: [f32; 2] = [-30.0, 20.0];
 
-/// The autoencoder. Images are `[B, C, H, W]` in [-1, 1], H and W multiples of [`VaeConfig::downsampling`].
+/// The autoencoder, which stays on the device that it was loaded on: its convolutions are packed for it. Images are `[B, C, H, W]` in [-1, 1], H and W multiples of [`VaeConfig::downsampling`].
 #[derive(Module, Debug)]
 pub struct Vae {
     encoder: Encoder,
@@ -67,7 +67,7 @@ impl LatentGaussian {
 
 impl Vae {
     /// A network of zeros, for strict loading to fill.
-    pub fn zeroed(config: &VaeConfig, device: &Device) -> Self {
+    fn zeroed(config: &VaeConfig, device: &Device) -> Self {
         let latent = config.latent_channels;
         let quant =
             |used: bool, channels| used.then(|| Conv::zeroed(channels, channels, 1, device));

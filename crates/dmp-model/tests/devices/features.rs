@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dmp_math::seed::{Purpose, stream};
 use dmp_model::checkpoint::{apply, collect};
 use dmp_model::features::FashionCnn;
-use dmp_model::fused::FrozenConv;
+use dmp_model::fused::{self, FrozenConv};
 use dmp_model::host;
 
 fn random<const D: usize>(shape: [usize; D], index: u64, device: &Device) -> Tensor<D> {
@@ -50,9 +50,25 @@ fn convolutions() {
             let x = random([2, 5, 17, 13], 1, device);
             let weight = random([4, 5, kernel[0], kernel[1]], 2, device);
             let bias = random([4], 3, device);
-            let out = FrozenConv::new(weight, bias, stride, padding, true).forward(x);
-            (format!("convolution {kernel:?}"), host::values(out))
+            // With ReLU and without.
+            let out = [true, false].map(|relu| {
+                let (weight, bias) = (weight.clone(), bias.clone());
+                FrozenConv::new(weight, bias, stride, padding, relu).forward(x.clone())
+            });
+            let out = host::values(Tensor::cat(out.to_vec(), 0));
+            (format!("convolution {kernel:?}"), out)
         })
         .collect()
+    });
+}
+
+/// What an autoencoder has between convolutions.
+#[test]
+fn group_norms() {
+    crate::agrees_with_the_cpu(1e-4, |device| {
+        let x = random([2, 6, 7, 5], 1, device);
+        let (scale, shift) = (random([6], 2, device), random([6], 3, device));
+        let out = fused::group_norm(x, scale, shift, 3, true);
+        vec![("GroupNorm".to_owned(), host::values(out))]
     });
 }

@@ -95,11 +95,12 @@ fn records_in_the_repository_count_for_its_recipes() {
     let bench = Bench::empty();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for (recipe, records, steps) in [
-        ("order", "order", 57),
+        ("order", "order", 63),
         ("rates", "rates", 49),
         ("rates-again", "rates", 63),
         ("ablations", "ablations", 59),
         ("below", "below", 9),
+        ("lora-below", "below", 9),
         ("stable-targets", "rates", 15),
         ("timesteps", "rates", 18),
     ] {

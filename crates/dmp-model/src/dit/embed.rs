@@ -90,10 +90,17 @@ impl TimestepEmbedder {
 pub fn timestep_features(timesteps: &[usize], width: usize) -> Vec<f32> {
     let half = width / 2;
     let frequency = |i: usize| (-(10_000f32.ln()) * i as f32 / half as f32).exp();
-    let mut features = Vec::with_capacity(timesteps.len() * width);
+    let frequencies: Vec<f32> = (0..half).map(frequency).collect();
+    let mut features: Vec<f32> = Vec::with_capacity(timesteps.len() * width);
+    let mut last = None;
     for &t in timesteps {
-        features.extend((0..half).map(|i| (t as f32 * frequency(i)).cos()));
-        features.extend((0..half).map(|i| (t as f32 * frequency(i)).sin()));
+        // A sampler's images are all at the same one.
+        if last.replace(t) == Some(t) {
+            features.extend_from_within(features.len() - 2 * half..);
+            continue;
+        }
+        features.extend(frequencies.iter().map(|f| (t as f32 * f).cos()));
+        features.extend(frequencies.iter().map(|f| (t as f32 * f).sin()));
     }
     features
 }

@@ -6,9 +6,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RespacingError {
     /// Part of the specification is no whole number.
-    #[error(
-        "respacing `{spec}`: `{part}` is not a count of steps; use e.g. `250`, `ddim50` or `10,15,20`"
-    )]
+    #[error("`{spec}`: `{part}` is not a count of steps; use e.g. `250`, `ddim50` or `10,15,20`")]
     NotACount {
         /// The whole specification.
         spec: String,
@@ -17,7 +15,7 @@ pub enum RespacingError {
     },
     /// No whole stride over the timesteps visits exactly this many.
     #[error(
-        "respacing `{spec}`: no whole stride visits {wanted} of {num_timesteps} steps; \
+        "`{spec}`: no whole stride visits {wanted} of {num_timesteps} steps; \
          nearest counts that work: {nearest}"
     )]
     NoStride {
@@ -32,7 +30,7 @@ pub enum RespacingError {
     },
     /// A section asks for more steps than it holds.
     #[error(
-        "respacing `{spec}`: section {section} holds {size} of the {num_timesteps} steps and cannot \
+        "`{spec}`: section {section} holds {size} of the {num_timesteps} steps and cannot \
          give {wanted}; ask for at most {size} there"
     )]
     SectionTooSmall {
@@ -48,7 +46,7 @@ pub enum RespacingError {
         num_timesteps: usize,
     },
     /// The specification keeps no step at all.
-    #[error("respacing `{spec}` keeps none of {num_timesteps} steps; ask for at least one")]
+    #[error("`{spec}` keeps none of {num_timesteps} steps; give a number of at least 1")]
     Empty {
         /// The whole specification.
         spec: String,

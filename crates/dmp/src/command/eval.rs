@@ -112,6 +112,11 @@ fn embedded(args: &EvalArgs, split: Split, device: &Device) -> Result<()> {
             args.reference
         );
     }
+    ensure!(
+        args.sampling.count > 1,
+        "--count {}: a distance is between two images or more on each side, and says something with thousands; give --count 10000",
+        args.sampling.count
+    );
     let model = model(args, device)?;
     if let Some(classes) = &args.sampling.class
         && let Some(class) = classes.beyond(demo::NUM_CLASSES)

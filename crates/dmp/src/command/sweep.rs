@@ -63,6 +63,10 @@ pub struct SweepArgs {
     /// there. A setting and seed that is whole there counts as done. May be given several times
     #[arg(long, value_name = "FOLDER")]
     records: Vec<PathBuf>,
+    /// Print how much every setting differs from this one, in points by seed, below the table; changes in the table are against
+    /// the base
+    #[arg(long, value_name = "SETTING", conflicts_with = "dry_run")]
+    against: Option<String>,
 }
 
 /// Runs the command. `understood` says what is wrong with a command line, if anything is.
@@ -97,8 +101,10 @@ pub fn sweep(
         return print_plan(&plan, Elsewhere(&args.records));
     }
     if args.table {
-        return print_table(&plan, Elsewhere(&args.records));
+        return print_table(&plan, Elsewhere(&args.records), args.against.as_deref());
     }
+    // Whatever is wrong with it is known before anything is done.
+    differences(&Results::of(&plan, &[]), args.against.as_deref())?;
     let program = Program::this(device, Interrupt::listen_in_silence())?;
     let pages = folder.pages();
     let mut sweep = Sweep::new(&plan, Elsewhere(&args.records), program, pages);
@@ -106,7 +112,7 @@ pub fn sweep(
     let _lock = folder.begin()?;
     sweep.run()?;
     let results = sweep.write()?;
-    say(results.table().to_markdown().trim_end())?;
+    print_results(&results, args.against.as_deref())?;
     crate::tell!("{}", folder.pages().text().display());
     Ok(())
 }
@@ -133,18 +139,35 @@ fn check_words(plan: &Plan, understood: fn(&[String]) -> Result<(), String>) -> 
 }
 
 /// What is found so far.
-fn print_table(plan: &Plan, elsewhere: Elsewhere<'_>) -> Result<()> {
+fn print_table(plan: &Plan, elsewhere: Elsewhere<'_>, against: Option<&str>) -> Result<()> {
     let mut records = Records::new(plan, elsewhere);
     let steps = plan.steps();
     let found = steps.iter().map(|step| records.current(*step));
     let results = Results::of(plan, &found.collect::<Result<Vec<_>>>()?);
-    say(results.table().to_markdown().trim_end())?;
+    print_results(&results, against)?;
     crate::tell!(
         "{} of {} steps are done; nothing was run",
         results.done,
         results.steps
     );
     Ok(())
+}
+
+fn print_results(results: &Results, against: Option<&str>) -> Result<()> {
+    say(results.table().to_markdown().trim_end())?;
+    match differences(results, against)? {
+        Some(text) => Ok(say(text.trim_end())?),
+        None => Ok(()),
+    }
+}
+
+/// What is to be said of the setting that others are held against, if one is given.
+fn differences(results: &Results, against: Option<&str>) -> Result<Option<String>> {
+    let text = against.map(|name| {
+        let text = results.against(name);
+        text.map_err(|reason| anyhow::anyhow!("--against '{name}': {reason}"))
+    });
+    text.transpose()
 }
 
 /// Every command, and whether it is done.

@@ -54,12 +54,21 @@ impl Figure {
 
 /// A change in per cent, with its error and its interval.
 pub fn write_change(mean: &Mean) -> String {
+    write_signed(mean, " %")
+}
+
+/// A difference in percentage points, with its error and its interval.
+pub fn write_points(mean: &Mean) -> String {
+    write_signed(mean, "")
+}
+
+fn write_signed(mean: &Mean, unit: &str) -> String {
     let text = with_error(mean.mean, mean.standard_error, 2, true);
     let decimals = decimals(mean.mean, mean.standard_error).unwrap_or(2);
     match mean.interval {
-        None => format!("{text} %"),
+        None => format!("{text}{unit}"),
         Some([low, high]) => format!(
-            "{text} % ({} to {})",
+            "{text}{unit} ({} to {})",
             number(low, decimals, true),
             number(high, decimals, true)
         ),
@@ -137,6 +146,7 @@ mod tests {
             "12.100 ± 0.000"
         );
         assert_eq!(write_change(&of(&[1.234])), "+1.23 %");
+        assert_eq!(write_points(&of(&[-1.234])), "−1.23");
     }
 
     #[test]

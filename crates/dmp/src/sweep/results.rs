@@ -1,5 +1,6 @@
 //! Everything found so far, and its forms: a table, JSON, a picture.
 
+mod against;
 mod picture;
 mod table;
 

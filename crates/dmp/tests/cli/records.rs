@@ -96,6 +96,7 @@ fn records_in_the_repository_count_for_its_recipes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for (recipe, records, steps) in [
         ("order", "order", 63),
+        ("order-512", "order-512", 33),
         ("rates", "rates", 49),
         ("rates-again", "rates", 63),
         ("ablations", "ablations", 59),

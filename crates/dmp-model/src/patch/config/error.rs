@@ -29,7 +29,7 @@ pub enum PatchConfigError {
     },
     /// More blocks patched than there are, or none.
     #[error(
-        "the patch depth is {patch}, but the backbone has {backbone} blocks; give a depth from 1 to {backbone}"
+        "the patch's depth (--depth) is {patch}, but the backbone has {backbone} blocks; give a depth from 1 to {backbone}"
     )]
     Depth {
         /// Of the patch.
@@ -39,7 +39,7 @@ pub enum PatchConfigError {
     },
     /// Position `add` needs one prompt a token.
     #[error(
-        "position 'add' needs one prompt for each of the {backbone} tokens of its grid (the backbone's, unless it has its own), not {patch}; give {backbone}, or use position 'prepend' or 'mix'"
+        "position 'add' (--position) needs one prompt (--prompts) for each of the {backbone} tokens of its grid (the backbone's, unless it has its own), not {patch}; give {backbone}, or use position 'prepend' or 'mix'"
     )]
     Prompts {
         /// Of the patch.
@@ -49,7 +49,7 @@ pub enum PatchConfigError {
     },
     /// Position `both` needs a grid and more prompts than it has tokens.
     #[error(
-        "position 'both' needs a grid of prompts and at least one more to prepend; {patch} prompts on a grid of {grid} tokens are not that"
+        "position 'both' (--position) needs a grid of prompts and at least one more to prepend; {patch} prompts (--prompts) on a grid of {grid} tokens are not that; give more than {grid}"
     )]
     Both {
         /// Prompts.
@@ -122,10 +122,12 @@ pub enum PatchConfigError {
     )]
     Large,
     /// No prompts.
-    #[error("a patch without prompts does nothing; give at least 1")]
+    #[error("a patch without prompts (--prompts) does nothing; give at least 1")]
     NoPrompts,
     /// More prompts than any use has.
-    #[error("{prompts} prompts a block; give at most 16777216, over all tokens they cover")]
+    #[error(
+        "{prompts} prompts a block (--prompts); give at most 16777216, over all tokens they cover"
+    )]
     Many {
         /// Number of prompts.
         prompts: usize,

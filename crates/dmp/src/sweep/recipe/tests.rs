@@ -154,6 +154,7 @@ fn what_makes_no_sense_is_refused() {
 fn the_recipes_of_the_repository_are_some() {
     for (text, seeds) in [
         (include_str!("../../../../../recipes/order.toml"), 3),
+        (include_str!("../../../../../recipes/order-512.toml"), 3),
         (include_str!("../../../../../recipes/ablations.toml"), 1),
         (
             include_str!("../../../../../recipes/ablations-again.toml"),

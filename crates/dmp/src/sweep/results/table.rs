@@ -6,7 +6,7 @@ use crate::sweep::figure::{write_change, write_seconds};
 use crate::sweep::statistics::Mean;
 
 /// What stands where nothing was found yet.
-const MISSING: &str = "…";
+pub(super) const MISSING: &str = "…";
 
 impl Results {
     /// A row a setting.
@@ -121,7 +121,7 @@ impl Results {
     }
 
     /// Marks what is not of all seeds.
-    fn so_far(&self, mean: &Mean, text: String) -> String {
+    pub(super) fn so_far(&self, mean: &Mean, text: String) -> String {
         if mean.count < self.seeds.len() {
             format!("{text} [{} of {}]", mean.count, self.seeds.len())
         } else {

@@ -10,6 +10,10 @@ fn plan(recipe: &str) -> Plan {
     Plan::new(Recipe::parse(recipe).unwrap(), &[])
 }
 
+fn plan_without_base() -> Plan {
+    plan(&RECIPE.replace("[[setting]]\nname = 'base'\nbase = true\n", ""))
+}
+
 /// Records of every step: figures that differ by setting and seed.
 fn records(plan: &Plan) -> Vec<Option<Record>> {
     let record = |found| {
@@ -57,6 +61,29 @@ fn changes_are_paired_by_seed() {
 }
 
 #[test]
+fn any_setting_can_be_held_against_the_others() {
+    let plan = plan(RECIPE);
+    let results = Results::of(&plan, &records(&plan));
+    let text = results.against("full").unwrap();
+    for part in [
+        "Fréchet distance, percentage points of its change against 'base', against 'full' with the same seed:",
+        "| base    | −10.00 | −10.00 |",
+        // Changes of −18 and −16 per cent, less 10.
+        "| a\\|b    | −28.00 | −26.00 |     −27.0 ± 1.0 (−39.7 to −14.3) |",
+        "accuracy, percentage points, against 'full'",
+        "+0.00 |",
+    ] {
+        assert!(text.contains(part), "no '{part}' in:\n{text}");
+    }
+    assert!(!text.contains("| full"), "{text}");
+    let error = results.against("none").unwrap_err();
+    assert!(error.contains("'base', 'full', 'a|b'"), "{error}");
+    let without = plan_without_base();
+    let error = Results::of(&without, &[]).against("full").unwrap_err();
+    assert!(error.contains("base = true"), "{error}");
+}
+
+#[test]
 fn a_table_has_a_row_a_setting() {
     let plan = plan(RECIPE);
     let text = Results::of(&plan, &records(&plan)).to_markdown("two.svg");
@@ -99,7 +126,7 @@ fn what_is_missing_is_marked() {
 
 #[test]
 fn without_a_base_there_are_no_changes() {
-    let plan = plan(&RECIPE.replace("[[setting]]\nname = 'base'\nbase = true\n", ""));
+    let plan = plan_without_base();
     let results = Results::of(&plan, &vec![None; 8]);
     assert!(!results.to_markdown("two.svg").contains("change"));
     let mut records = records(&plan);

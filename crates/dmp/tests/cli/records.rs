@@ -48,6 +48,11 @@ fn records_made_elsewhere_count_as_done() {
     let row = |name: &str| so_far.lines().find(|line| line.contains(name)).unwrap();
     assert!(row("| patch ").contains("[1 of 2]"), "{so_far}");
     assert!(!row("| full ").contains("[1 of 2]"), "{so_far}");
+    let beside = ok(&format!("{line} --table --against full"));
+    assert!(beside.starts_with(&so_far), "{beside}");
+    assert!(beside.contains("against 'full' with"), "{beside}");
+    let error = refused(&format!("{line} --against none"));
+    assert!(error.contains("--against 'none'"), "{error}");
     assert!(!bench.path("sweep").exists());
     let (_, steps) = sweep(&line);
     assert_eq!(steps, ["patch, seed 2: train", "patch, seed 2: eval"]);

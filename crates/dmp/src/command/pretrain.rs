@@ -11,7 +11,7 @@ use crate::data::{Dataset, ImageShape};
 use crate::flags;
 use crate::output::say;
 use crate::run::{Interrupt, RunDir};
-use crate::train::{BackboneSettings, Decay, LoopArgs, Session, train_backbone};
+use crate::train::{BackboneSettings, Decay, LoopArgs, Session, note_warmup, train_backbone};
 
 /// Train a backbone from scratch; rerun the same command to go on with an interrupted run
 #[derive(Debug, Args)]
@@ -113,6 +113,7 @@ impl PretrainArgs {
 
 /// Runs the command.
 pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
+    note_warmup(args.warmup, args.steps);
     anyhow::ensure!(
         args.training.data != "demo" || (args.image_size.is_none() && !args.grey),
         "--image-size and --grey are for your own images; those of 'demo' are grey and of 28x28"

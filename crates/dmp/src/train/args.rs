@@ -97,6 +97,15 @@ fn scaled(number: f64, step: f64) -> String {
     )
 }
 
+/// Says so where no step has the whole rate.
+pub fn note_warmup(warmup: u64, steps: u64) {
+    if warmup >= steps {
+        crate::tell!(
+            "note: --warmup {warmup} leaves none of --steps {steps} with the whole rate; give fewer steps of warm-up"
+        );
+    }
+}
+
 impl LoopArgs {
     /// Refuses a step that cannot fit into memory.
     ///

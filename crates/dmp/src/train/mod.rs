@@ -19,7 +19,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use args::LoopArgs;
+pub use args::{LoopArgs, note_warmup};
 pub use backbone::{BackboneSettings, BackboneTrainee, train_backbone};
 pub use estimate::{Estimate, Work};
 pub use lora::{LoraSettings, LoraTrainee, train_lora};

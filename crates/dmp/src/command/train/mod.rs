@@ -16,7 +16,8 @@ use crate::models::schedule_of;
 use crate::output::say;
 use crate::run::{Interrupt, RunDir};
 use crate::train::{
-    BackboneSettings, Decay, LoopArgs, PatchSettings, Session, Work, train_backbone, train_patch,
+    BackboneSettings, Decay, LoopArgs, PatchSettings, Session, Work, note_warmup, train_backbone,
+    train_patch,
 };
 
 mod gate;
@@ -219,6 +220,7 @@ impl TrainArgs {
 /// Runs the command.
 pub fn train(args: &TrainArgs, device: &Device) -> Result<()> {
     args.refuse_foreign_flags()?;
+    note_warmup(args.warmup, args.steps);
     let product = match args.method {
         MethodName::Dmp | MethodName::PromptTuning => patch(args, device)?,
         MethodName::Full => whole(args, device)?,

@@ -105,6 +105,7 @@ fn records_in_the_repository_count_for_its_recipes() {
         ("rates", "rates", 49),
         ("rates-again", "rates", 63),
         ("ablations", "ablations", 59),
+        ("ablations-again", "ablations", 57),
         ("below", "below", 9),
         ("lora-below", "below", 9),
         ("stable-targets", "rates", 15),

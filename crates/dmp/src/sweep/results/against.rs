@@ -1,11 +1,10 @@
 //! One setting held against every other, seed by seed.
 
+use super::table::MISSING;
 use super::{Cell, Results, Row};
 use crate::report::table::{Column as Heading, Table};
 use crate::sweep::figure::write_points;
 use crate::sweep::statistics::Mean;
-
-use super::table::MISSING;
 
 impl Results {
     /// How many points every setting is above the one called `name` with the same seed: of shares (accuracy, recall) their

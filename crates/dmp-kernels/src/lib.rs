@@ -24,6 +24,8 @@
 mod amx;
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod block;
 pub mod conv;

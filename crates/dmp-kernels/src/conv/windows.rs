@@ -4,7 +4,10 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::Shape;
-use super::panels::{LANES, VECTORS, WIDE, lanes};
+use crate::avx2::{LANES, Line, VECTORS, WIDE, ask, lanes};
+
+/// How many channels' values are asked for before their turn: planes are too far apart for a processor to guess which come next.
+const AHEAD: usize = 12;
 
 /// An image and where the windows of its output pixels are.
 pub(super) struct Windows<'a> {
@@ -72,12 +75,7 @@ impl<'a> Windows<'a> {
     /// # Panics
     /// When there are no such pixels or values: a bug of the caller, never of a user.
     #[target_feature(enable = "avx2")]
-    pub(super) fn gather(
-        &self,
-        pixels: Range<usize>,
-        first: usize,
-        mut panel: &mut [[__m256; VECTORS]],
-    ) {
+    pub(super) fn gather(&self, pixels: Range<usize>, first: usize, mut panel: &mut [Line]) {
         assert!(pixels.end <= self.pixels && pixels.len() <= WIDE, "pixels");
         let plane = self.size[0] * self.size[1];
         let mut at = first;
@@ -174,9 +172,14 @@ impl<'a> Windows<'a> {
 /// The runs' lanes are of values inside of a plane, and there is a plane for each channel of `panel`.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn copy(channels: &[f32], plane: usize, runs: &[Run], panel: &mut [[__m256; VECTORS]]) {
+unsafe fn copy(channels: &[f32], plane: usize, runs: &[Run], panel: &mut [Line]) {
     for (channel, vectors) in panel.iter_mut().enumerate() {
         let channel = channels.as_ptr().wrapping_add(channel * plane);
+        if let (Some(first), Some(last)) = (runs.first(), runs.last()) {
+            let ahead = channel.wrapping_add(AHEAD * plane);
+            ask(ahead.wrapping_offset(first.start));
+            ask(ahead.wrapping_offset(last.start).wrapping_add(WIDE - 1));
+        }
         *vectors = [_mm256_setzero_ps(); VECTORS];
         for run in runs {
             let mut from = channel.wrapping_offset(run.start);
@@ -196,12 +199,7 @@ unsafe fn copy(channels: &[f32], plane: usize, runs: &[Run], panel: &mut [[__m25
 /// As for [`copy`].
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn pick(
-    channels: &[f32],
-    plane: usize,
-    picked: &[Picked; VECTORS],
-    panel: &mut [[__m256; VECTORS]],
-) {
+unsafe fn pick(channels: &[f32], plane: usize, picked: &[Picked; VECTORS], panel: &mut [Line]) {
     for (vectors, channel) in panel.iter_mut().zip(channels.chunks_exact(plane)) {
         for (vector, picked) in vectors.iter_mut().zip(picked) {
             let (from, nothing) = (channel.as_ptr(), _mm256_setzero_ps());

@@ -1,5 +1,7 @@
 //! Products with the weights of a network that stays frozen, packed once for the whole run.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 pub(crate) mod bf16;
 #[cfg(target_arch = "x86_64")]
 mod f32;
@@ -26,7 +28,7 @@ pub enum Precision {
 
 /// The frozen weight of a linear map, `[inputs, outputs]`, for products in both directions.
 ///
-/// An element of a product does not depend on how many other rows there are, except in f32 on a processor without AVX-512.
+/// An element of a product does not depend on how many other rows there are, except in f32 on a processor without AVX2.
 #[derive(Debug, Clone)]
 pub struct FrozenWeight {
     inputs: usize,
@@ -36,8 +38,10 @@ pub struct FrozenWeight {
 
 #[derive(Debug, Clone)]
 enum Form {
-    /// Row-major, for the `gemm` crate: f32 on processors without AVX-512.
+    /// Row-major, for the `gemm` crate: f32 on processors without AVX2.
     Rows(Vec<f32>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Panels),
     #[cfg(target_arch = "x86_64")]
     F32(f32::Panels),
     #[cfg(target_arch = "x86_64")]
@@ -60,6 +64,10 @@ impl FrozenWeight {
             #[cfg(target_arch = "x86_64")]
             Precision::F32 if level() == Level::Avx512 => {
                 Form::F32(f32::Panels::pack(values, inputs, outputs))
+            }
+            #[cfg(target_arch = "x86_64")]
+            Precision::F32 if level() == Level::Avx2 => {
+                Form::Avx2(avx2::Panels::pack(values, inputs, outputs))
             }
             Precision::F32 => Form::Rows(values.to_vec()),
             Precision::Bf16 => Form::Bf16(bf16::Packed::new(values, inputs, outputs)),
@@ -88,6 +96,11 @@ impl FrozenWeight {
     pub fn words(&self, mut see: impl FnMut(u32)) {
         match &self.form {
             Form::Rows(values) => values.iter().for_each(|value| see(value.to_bits())),
+            #[cfg(target_arch = "x86_64")]
+            Form::Avx2(panels) => panels
+                .values()
+                .iter()
+                .for_each(|value| see(value.to_bits())),
             #[cfg(target_arch = "x86_64")]
             Form::F32(panels) => panels
                 .values()
@@ -126,6 +139,10 @@ impl FrozenWeight {
                     linear(a, weight, out, threads);
                 });
             }
+            #[cfg(target_arch = "x86_64")]
+            Form::Avx2(panels) => spread(a, shape, out, threads, |a, out| {
+                panels.product(direction, a, out);
+            }),
             #[cfg(target_arch = "x86_64")]
             Form::F32(panels) => spread(a, shape, out, threads, |a, out| {
                 panels.product(direction, a, out);

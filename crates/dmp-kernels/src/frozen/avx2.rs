@@ -15,6 +15,10 @@ use crate::simd::{Level, level};
 /// multiplied with it.
 const DEPTH: usize = 256;
 
+/// Rows that are multiplied together: so many of [`DEPTH`] stay in the second cache. Whole tiles, and not fewer than a group of images
+/// that goes through a block has.
+const TOGETHER: usize = 48 * TALL;
+
 /// A row's room while it is multiplied: an odd number of the cache's lines, so that not all rows are in the same of its places.
 const ROOM: usize = DEPTH + 16;
 
@@ -74,19 +78,32 @@ impl Panels {
 
     /// `out` ← `a` · weight, or by its transpose.
     pub(super) fn product(&self, direction: Direction, a: &[f32], out: &mut [f32]) {
-        // SAFETY: `pack` has seen that the CPU has the instructions.
-        GEMM.time(1, || {
-            SCRATCH.with_borrow_mut(|scratch| unsafe { self.multiply(direction, a, out, scratch) });
-        });
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn multiply(&self, direction: Direction, a: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-        const { assert!(DEPTH.is_multiple_of(WIDE)) };
         let (inner, columns) = match direction {
             Direction::Forward => (self.inputs, self.outputs),
             Direction::Backward => (self.outputs, self.inputs),
         };
+        let pieces = a.chunks(TOGETHER * inner);
+        let pieces = pieces.zip(out.chunks_mut(TOGETHER * columns));
+        GEMM.time(1, || {
+            SCRATCH.with_borrow_mut(|scratch| {
+                for (a, out) in pieces {
+                    // SAFETY: `pack` has seen that the CPU has the instructions.
+                    unsafe { self.multiply(direction, [inner, columns], a, out, scratch) };
+                }
+            });
+        });
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn multiply(
+        &self,
+        direction: Direction,
+        [inner, columns]: [usize; 2],
+        a: &[f32],
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        const { assert!(DEPTH.is_multiple_of(WIDE)) };
         let Scratch { rows, turned } = scratch;
         // What fills up a tile is of no account: its sums go nowhere.
         let count = (a.len() / inner).next_multiple_of(TALL);

@@ -16,11 +16,11 @@ pub(crate) const LANES: usize = 8;
 /// Columns of a panel.
 pub(crate) const WIDE: usize = VECTORS * LANES;
 
-/// A row of the right factor's panel: a line of the cache.
+/// A row of the right factor's panel: as much as a line of the cache has.
 pub(crate) type Line = [__m256; VECTORS];
 
-/// How many lines of a panel that is in the second cache are asked for before their turn. Without, convolutions of Inception and of Stable
-/// Diffusion's autoencoder take a quarter longer; 8 and 32 are no worse than this.
+/// How many lines before their turn those of a panel that is in the second cache are asked for: 8 and 32 are no worse than this.
+/// BENCHMARKS.md has what it brings (the evaluator, the autoencoder).
 const AHEAD: usize = 16;
 
 /// [`TALL`] rows of the left factor.
@@ -87,7 +87,7 @@ pub(crate) struct Out<'a> {
 #[inline]
 pub(crate) fn product(left: impl Left, panel: &[Line], out: Out<'_>) {
     if out.add {
-        // What is there comes from far when the tile's turn is over, if it is not asked for. Worth a sixth of a product of frozen weights.
+        // What is there comes from far when the tile's turn is over, if it is not asked for.
         for row in out.rows.chunks_exact(out.stride) {
             ask(&raw const row[out.columns.start]);
         }

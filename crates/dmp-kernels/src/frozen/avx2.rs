@@ -11,12 +11,15 @@ use crate::avx2::{LANES, Line, Out, Rows, TALL, WIDE, ask, product};
 use crate::profile::Kernel;
 use crate::simd::{Level, level};
 
+/// Values of a row from which on products are faster than by the `gemm` crate: the demo's backbone, of 64 and 256, draws images no faster
+/// with panels, perhaps slower.
+const LEAST: usize = 256;
+
 /// Values of a row that are summed before the next columns' turn: a block of a panel stays in the first cache while all rows are
 /// multiplied with it.
 const DEPTH: usize = 256;
 
-/// Rows that are multiplied together: so many of [`DEPTH`] stay in the second cache. Whole tiles, and not fewer than a group of images
-/// that goes through a block has.
+/// Rows that are multiplied together, at most: so many of [`DEPTH`] stay in the second cache.
 const TOGETHER: usize = 48 * TALL;
 
 /// A row's room while it is multiplied: an odd number of the cache's lines, so that not all rows are in the same of its places.
@@ -47,6 +50,11 @@ thread_local! {
 }
 
 impl Panels {
+    /// Whether this is the best form of a weight `[inputs, outputs]` on this processor.
+    pub(super) fn suits([inputs, outputs]: [usize; 2]) -> bool {
+        level() == Level::Avx2 && inputs.min(outputs) >= LEAST
+    }
+
     /// From row-major values.
     ///
     /// # Panics
@@ -82,8 +90,12 @@ impl Panels {
             Direction::Forward => (self.inputs, self.outputs),
             Direction::Backward => (self.outputs, self.inputs),
         };
-        let pieces = a.chunks(TOGETHER * inner);
-        let pieces = pieces.zip(out.chunks_mut(TOGETHER * columns));
+        // Alike, so that none is too short to be worth its start; whole tiles.
+        let rows = a.len() / inner;
+        let together = rows.div_ceil(rows.div_ceil(TOGETHER).max(1));
+        let together = together.next_multiple_of(TALL).max(TALL);
+        let pieces = a.chunks(together * inner);
+        let pieces = pieces.zip(out.chunks_mut(together * columns));
         GEMM.time(1, || {
             SCRATCH.with_borrow_mut(|scratch| {
                 for (a, out) in pieces {
@@ -110,7 +122,7 @@ impl Panels {
         rows.resize(count.max(rows.len()), [0.0; ROOM]);
         let rows = &mut rows[..count];
         turned.resize(DEPTH, [_mm256_setzero_ps(); _]);
-        // As deep as each other, so that none is too short to be worth its start.
+        // About as deep as each other, and whole panels of the transpose.
         let depth = inner.div_ceil(inner.div_ceil(DEPTH));
         let depth = depth.next_multiple_of(WIDE);
         for start in (0..inner).step_by(depth) {
@@ -236,6 +248,30 @@ mod tests {
             panels.product(Direction::Backward, &gradient, &mut out);
             let want = expected(&gradient, |o, i| weight[i * outputs + o], [rows, outputs, inputs], exact);
             close(&out, &want, outputs)?;
+        }
+    }
+
+    /// More rows than go together, and more values of a row than are summed at a time.
+    #[test]
+    fn a_row_is_the_same_alone_and_among_others() {
+        if level() == Level::Portable {
+            return;
+        }
+        let (rows, inputs, outputs) = (2 * TOGETHER + 5, DEPTH + 1, DEPTH + 40);
+        let panels = Panels::pack(&values(1, inputs * outputs), inputs, outputs);
+        for (direction, inner, columns) in [
+            (Direction::Forward, inputs, outputs),
+            (Direction::Backward, outputs, inputs),
+        ] {
+            let a = values(2, rows * inner);
+            let mut all = vec![f32::NAN; rows * columns];
+            panels.product(direction, &a, &mut all);
+            let each = a.chunks(inner).zip(all.chunks(columns));
+            for (row, (a, expected)) in each.enumerate() {
+                let mut alone = vec![f32::NAN; columns];
+                panels.product(direction, a, &mut alone);
+                assert_eq!(alone, expected, "{direction:?}, row {row}");
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ pub enum Precision {
 
 /// The frozen weight of a linear map, `[inputs, outputs]`, for products in both directions.
 ///
-/// An element of a product does not depend on how many other rows there are, except in f32 on a processor without AVX2.
+/// An element of a product does not depend on how many other rows there are, except in f32 of small weights on a processor without AVX-512.
 #[derive(Debug, Clone)]
 pub struct FrozenWeight {
     inputs: usize,
@@ -38,7 +38,7 @@ pub struct FrozenWeight {
 
 #[derive(Debug, Clone)]
 enum Form {
-    /// Row-major, for the `gemm` crate: f32 on processors without AVX2.
+    /// Row-major, for the `gemm` crate: f32 on processors without AVX-512, of small weights or without AVX2 of any.
     Rows(Vec<f32>),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Panels),
@@ -66,7 +66,7 @@ impl FrozenWeight {
                 Form::F32(f32::Panels::pack(values, inputs, outputs))
             }
             #[cfg(target_arch = "x86_64")]
-            Precision::F32 if level() == Level::Avx2 => {
+            Precision::F32 if avx2::Panels::suits([inputs, outputs]) => {
                 Form::Avx2(avx2::Panels::pack(values, inputs, outputs))
             }
             Precision::F32 => Form::Rows(values.to_vec()),

@@ -178,8 +178,7 @@ impl Panels {
         }
     }
 
-    /// Asks for a part of the columns that follow, from `first` on, while a tile of rows is multiplied with those before: without that
-    /// a product takes a twentieth longer.
+    /// Asks for a part of the columns that follow, from `first` on, while a tile of rows is multiplied with those before.
     #[inline(always)]
     fn ask(&self, direction: Direction, first: usize, deep: Range<usize>, part: usize) {
         if part * WIDE >= deep.len() {

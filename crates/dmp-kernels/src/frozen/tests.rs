@@ -88,29 +88,6 @@ proptest! {
     }
 }
 
-#[test]
-fn many_rows_are_the_product() {
-    let (rows, inputs, outputs) = (700, 18, 33);
-    let weight = values(3, inputs * outputs);
-    for (precision, seen) in [
-        (Precision::F32, exact as fn(f32) -> f64),
-        (Precision::Bf16, rounded),
-    ] {
-        let frozen = FrozenWeight::new(&weight, inputs, outputs, precision);
-        let (input, gradient) = (values(4, rows * inputs), values(5, rows * outputs));
-        let mut out = vec![f32::NAN; rows * outputs];
-        frozen.forward(&input, &mut out, Parallelism::None);
-        let shape = [rows, inputs, outputs];
-        let want = expected(&input, |i, o| weight[i * outputs + o], shape, seen);
-        close(&out, &want, inputs).unwrap();
-        let mut out = vec![f32::NAN; rows * inputs];
-        frozen.backward(&gradient, &mut out, Parallelism::None);
-        let shape = [rows, outputs, inputs];
-        let want = expected(&gradient, |o, i| weight[i * outputs + o], shape, seen);
-        close(&out, &want, outputs).unwrap();
-    }
-}
-
 /// What [`both_directions_are_the_product`] seldom draws.
 #[test]
 fn large_weights_are_fixed_point_numbers_where_the_processor_multiplies_bytes() {

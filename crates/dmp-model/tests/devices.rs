@@ -4,17 +4,17 @@
 //! taken. Sizes are tiny, so that Mesa's software device does for Vulkan.
 #![cfg(any(feature = "cuda", feature = "metal", feature = "vulkan"))]
 
-#[path = "golden/case.rs"]
+#[path = "cpu/golden/case.rs"]
 mod case;
 #[path = "devices/features.rs"]
 mod features;
-#[path = "golden/forward.rs"]
+#[path = "cpu/golden/forward.rs"]
 mod forward;
 #[path = "devices/models.rs"]
 mod models;
-#[path = "golden/sampling.rs"]
+#[path = "cpu/golden/sampling.rs"]
 mod sampling;
-#[path = "golden/training.rs"]
+#[path = "cpu/golden/training.rs"]
 mod training;
 
 use burn::tensor::Device;

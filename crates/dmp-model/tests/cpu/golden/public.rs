@@ -12,7 +12,7 @@ use dmp_model::denoiser::Backbone;
 use dmp_model::dit::public_key;
 use dmp_model::patch::{GateSharing, Patch, PatchConfig, Position};
 
-use crate::case::models;
+use super::case::models;
 
 fn tensors(patch: &Patch) -> Tensors {
     collect(patch, str::to_owned)
@@ -20,7 +20,7 @@ fn tensors(patch: &Patch) -> Tensors {
 
 #[test]
 fn a_checkpoint_of_the_public_code_is_its_patch() {
-    let device = crate::device();
+    let device = super::device();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/public/cond-add-top8.pt");
     let file = PublicPatch::from_bytes(std::fs::read(path).unwrap()).unwrap();
     let said = PublicSettings {
@@ -41,7 +41,7 @@ fn a_checkpoint_of_the_public_code_is_its_patch() {
 /// Every golden patch, with its backbone, to a checkpoint and back.
 #[test]
 fn a_patch_goes_to_the_public_code_and_comes_back() {
-    let device = crate::device();
+    let device = super::device();
     for case in models() {
         let (backbone, patch) = (case.backbone(&device), case.patch(&device));
         let weights = collect(&backbone, public_key);
@@ -91,7 +91,7 @@ fn with_setting(key: &str, value: &str) -> Vec<u8> {
 /// What is not known must be said, and is not guessed.
 #[test]
 fn settings_that_are_not_known_are_refused_unless_said() {
-    let device = crate::device();
+    let device = super::device();
     let said = PublicSettings {
         position: Some(Position::Prepend),
         top_k: Some(1.0),
@@ -121,7 +121,7 @@ fn settings_that_are_not_known_are_refused_unless_said() {
 
 #[test]
 fn what_the_public_code_does_not_have_is_refused() {
-    let device = crate::device();
+    let device = super::device();
     let paper = PatchConfig::paper(4, 8, 2);
     for (config, word) in [
         (PatchConfig::mixture(3, 4, 8, 2), "position"),

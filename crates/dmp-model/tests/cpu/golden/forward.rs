@@ -4,11 +4,11 @@ use dmp_model::denoiser::{Backbone, Denoiser};
 use dmp_model::patched::Patched;
 use dmp_model::sampler::{Guided, GuidedChannels};
 
-use crate::case::models;
+use super::case::models;
 
 #[test]
 fn forward_matches_the_public_code() {
-    let device = crate::device();
+    let device = super::device();
     for mut case in models() {
         let (backbone, patch) = (case.backbone(&device), case.patch(&device));
         let x = case.tensor::<4>("in.x", &device);

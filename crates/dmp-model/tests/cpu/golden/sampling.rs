@@ -6,7 +6,7 @@ use dmp_math::schedule::BetaSchedule;
 use dmp_model::patched::Patched;
 use dmp_model::sampler::{Method, NoiseSource, SampleRequest, sample};
 
-use crate::case::{Case, root};
+use super::case::{Case, root};
 
 /// The recorded starting point, then the recorded noise of each step, first step first.
 struct Recorded {
@@ -39,7 +39,7 @@ fn samplers_match_the_public_code() {
         );
         return println!("no diffusion case in {}", root().display());
     }
-    let device = crate::device();
+    let device = super::device();
     let mut case = Case::open(&folder);
     let model_case = case.config["model"]
         .as_str()

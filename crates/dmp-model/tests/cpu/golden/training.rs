@@ -14,7 +14,7 @@ use dmp_model::patch::{BalanceForm, BalanceLoss, GateKind, GateNoise, LearnedGat
 use dmp_model::patched::Patched;
 use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
 
-use crate::case::{Case, join_prompts, models, values};
+use super::case::{Case, join_prompts, models, values};
 
 /// The public code's objective: its own balance terms, each with weight 1.
 fn objective(schedule: BetaSchedule) -> Objective {
@@ -47,7 +47,7 @@ fn batch(case: &Case, device: &Device) -> NoisedBatch {
 
 #[test]
 fn loss_terms_and_gradients_match_the_public_code() {
-    let device = crate::device().autodiff();
+    let device = super::device().autodiff();
     for mut case in models() {
         let model = patched(&case, &device);
         let batch = batch(&case, &device);
@@ -144,7 +144,7 @@ fn check_gradients(case: &mut Case, schedule: &str, model: &Patched<Dit>, loss: 
 
 #[test]
 fn adamw_steps_match_the_public_code() {
-    let device = crate::device().autodiff();
+    let device = super::device().autodiff();
     for mut case in models() {
         let mut model = patched(&case, &device);
         let batch = batch(&case, &device);

@@ -1,12 +1,10 @@
 //! What must hold whatever the numbers: a zero patch changes nothing, the backbone stays as it is, an image
 //! depends on its seed and index alone, samplers recover a distribution they can be checked against.
 
-#[path = "invariants/lora.rs"]
 mod lora;
-#[path = "invariants/peft.rs"]
 mod peft;
-mod tiny;
 
+use crate::tiny::{backbone, config, noise};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -25,7 +23,6 @@ use dmp_model::patch::{
 use dmp_model::patched::Patched;
 use dmp_model::sampler::{ImageNoise, Method, SampleRequest, sample};
 use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
-use tiny::{backbone, config, noise};
 
 fn bits(tensor: Tensor<4>) -> Vec<u32> {
     tensor

@@ -1,11 +1,9 @@
 //! The forms a patch can have beyond the paper's: other gates, low-rank prompts, prompts on a grid, both positions.
 
-#[path = "forms/limit.rs"]
 mod limit;
-#[path = "forms/strength.rs"]
 mod strength;
-mod tiny;
 
+use crate::tiny::{backbone, noise};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -23,7 +21,6 @@ use dmp_model::patch::{
 };
 use dmp_model::patched::Patched;
 use dmp_model::train::{Objective, PatchOptimizer, PatchRates};
-use tiny::{backbone, noise};
 
 const TIMES: [usize; 3] = [0, 500, 999];
 const LABELS: [usize; 3] = [0, 1, 3];

@@ -34,7 +34,7 @@ pub enum Purpose {
     Sample = 7,
     /// 8: a sample's class; index = sample.
     Label = 8,
-    /// 9: random subsets and bootstrap draws of evaluation; index = draw.
+    /// 9: bootstrap draws of evaluation; index = draw.
     Subset = 9,
     /// 10: the draw of a latent from what an autoencoder says of a training image; index = image drawn.
     Latent = 10,

@@ -93,7 +93,7 @@ fn in_one_sentence(said: &str) -> String {
         .filter(|line| !line.is_empty())
         .map(|line| line.strip_prefix("error: ").unwrap_or(line))
         .collect();
-    parts.join("; ")
+    parts.join("; ").replace(":; ", ": ")
 }
 
 /// Lets a flag's value be negative, so that what is wrong with `--steps -3` is told of `--steps` and not of a flag `-3`.

@@ -19,15 +19,24 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Packs the weights of a network that stays frozen for products in it.
+    /// Refuses bf16 on a device without the kernels for it.
     ///
     /// # Errors
-    /// bf16 on a device without the kernels for it.
-    pub fn pack_weights(self, model: &mut Dit, device: &Device) -> Result<()> {
+    /// The flag, and what to give instead.
+    pub fn check(self, device: &Device) -> Result<()> {
         anyhow::ensure!(
             self == Self::F32 || fused::available(device),
             "--dtype bf16 is the CPU's so far; give --dtype f32, or --device cpu"
         );
+        Ok(())
+    }
+
+    /// Packs the weights of a network that stays frozen for products in it.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn pack_weights(self, model: &mut Dit, device: &Device) -> Result<()> {
+        self.check(device)?;
         model.pack_weights(match self {
             Self::F32 => Precision::F32,
             Self::Bf16 => Precision::Bf16,
@@ -43,9 +52,9 @@ pub enum CheckpointingName {
     /// Nothing: the fastest
     #[default]
     None,
-    /// The MLPs' hidden values: about half the memory of activations, an eighth more work
+    /// The MLPs' hidden values: about half the memory of activations, a tenth more work (a seventh where the backbone is frozen)
     Mlp,
-    /// Everything but each block's input: a tenth of the memory of activations, a third more work
+    /// Everything but each block's input: a tenth of the memory of activations, a third more work (a half where the backbone is frozen)
     Block,
 }
 

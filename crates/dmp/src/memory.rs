@@ -8,9 +8,27 @@ use anyhow::{Result, ensure};
 /// not say.
 pub fn available() -> Option<u64> {
     let free = in_meminfo(&fs::read_to_string("/proc/meminfo").ok()?)?;
-    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max");
-    let limit = limit.ok().and_then(|text| text.trim().parse().ok());
-    Some(limit.map_or(free, |limit: u64| limit.min(free)))
+    let said = |name| fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok();
+    let left = said("max").and_then(|max| {
+        left_of(
+            &max,
+            &said("current").unwrap_or_default(),
+            &said("stat").unwrap_or_default(),
+        )
+    });
+    Some(left.map_or(free, |left| left.min(free)))
+}
+
+/// What a container's limit leaves: of what it has taken, files that nobody has looked at lately are given back. `None` where
+/// there is no limit.
+fn left_of(max: &str, current: &str, stat: &str) -> Option<u64> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let idle = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("inactive_file "));
+    let taken = number(current).unwrap_or(0);
+    let taken = taken.saturating_sub(idle.and_then(number).unwrap_or(0));
+    Some(number(max)?.saturating_sub(taken))
 }
 
 /// `MemAvailable`, in bytes.
@@ -69,5 +87,11 @@ mod tests {
         let text = "MemTotal:       24000000 kB\nMemFree: 1 kB\nMemAvailable:   12345 kB\n";
         assert_eq!(in_meminfo(text), Some(12345 * 1024));
         assert_eq!(in_meminfo("nothing"), None);
+        assert_eq!(left_of("max\n", "5\n", ""), None);
+        assert_eq!(
+            left_of("100\n", "70\n", "file 9\ninactive_file 20\n"),
+            Some(50)
+        );
+        assert_eq!(left_of("100\n", "", ""), Some(100));
     }
 }

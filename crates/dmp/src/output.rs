@@ -85,7 +85,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
             return fs::write(path, bytes).map_err(|source| refused(path, path, source));
         }
         Ok(_) => fs::canonicalize(path).map_err(|source| refused(path, path, source))?,
-        Err(_) => path_buf(),
+        Err(_) => led_to(path),
     };
     let folder = folder_of(&target);
     if !folder.is_dir() {
@@ -97,25 +97,38 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     replace(&target, folder, bytes).map_err(|source| refused(path, &target, source))
 }
 
-/// Refuses a path that [`write_atomic`] would refuse for its folder or for being one: asked before long work.
+/// Where a link to nothing leads: what is written there is there afterwards. Other paths are themselves.
+fn led_to(path: &Path) -> PathBuf {
+    match fs::read_link(path) {
+        Ok(to) => folder_of(path).join(to),
+        Err(_) => path.to_path_buf(),
+    }
+}
+
+/// Refuses a path that [`write_atomic`] would refuse: asked before long work.
 ///
 /// # Errors
-/// As [`write_atomic`], but for what the system says only when it writes.
+/// As [`write_atomic`], but for a disk that is full by then.
 pub fn check_target(path: &Path) -> Result<(), OutputError> {
     if path.is_dir() {
         return Err(OutputError::IsFolder {
             path: path.to_path_buf(),
         });
     }
-    let folder = folder_of(path);
-    if folder.is_dir() {
-        Ok(())
-    } else {
-        Err(OutputError::NoFolder {
+    if path.exists() && !path.is_file() {
+        return Ok(());
+    }
+    let target = led_to(path);
+    let folder = folder_of(&target);
+    if !folder.is_dir() {
+        return Err(OutputError::NoFolder {
             path: path.to_path_buf(),
             folder: folder.to_path_buf(),
-        })
+        });
     }
+    // Whether files can be made there is found by making one, which is gone at once.
+    let made = tempfile::tempfile_in(folder).map(drop);
+    made.map_err(|source| refused(path, &target, source))
 }
 
 /// Refuses a flag's path where writing there would replace a file that is read.
@@ -291,6 +304,11 @@ mod tests {
         std::os::unix::fs::symlink(&real, &link).unwrap();
         write_atomic(&link, b"new").unwrap();
         assert_eq!(fs::read(&real).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        fs::remove_file(&real).unwrap();
+        check_target(&link).unwrap();
+        write_atomic(&link, b"anew").unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"anew");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 
         write_atomic(Path::new("/dev/null"), b"gone").unwrap();

@@ -31,6 +31,8 @@ pub struct DiffusersDit {
     norm_type: Option<String>,
     #[serde(default)]
     activation_fn: Option<String>,
+    #[serde(default)]
+    norm_eps: Option<f64>,
 }
 
 /// Why a diffusers transformer is no DiT that can be read.
@@ -42,6 +44,14 @@ pub enum DiffusersError {
     )]
     Class {
         /// What it describes.
+        found: String,
+    },
+    /// LayerNorms of another ε than DiTs have.
+    #[error(
+        "config.json says norm_eps {found}, and a DiT's is 1e-6, or 1e-5 as diffusers has it of one LayerNorm; give a DiT"
+    )]
+    Epsilon {
+        /// What it says.
         found: String,
     },
     /// The copies of an embedder differ.
@@ -89,6 +99,9 @@ pub enum DiffusersError {
 /// GELU's tanh form, which the original has.
 const ACTIVATION: &str = "gelu-approximate";
 
+/// What diffusers' configurations of DiTs say of ε: the original's, and its own default.
+const EPSILONS: [f64; 2] = [1e-6, 1e-5];
+
 impl DiffusersDit {
     /// Sizes of the DiT.
     ///
@@ -107,6 +120,11 @@ impl DiffusersDit {
                     "{} with norm_type {norm} and activation_fn {activation}",
                     self.class_name
                 ),
+            });
+        }
+        if let Some(found) = self.norm_eps.filter(|epsilon| !EPSILONS.contains(epsilon)) {
+            return Err(DiffusersError::Epsilon {
+                found: found.to_string(),
             });
         }
         Ok(DitConfig {

@@ -103,7 +103,6 @@ fn take_prompts(patch: &Patch, grads: &mut GradientsParams) -> GradientsParams {
 /// Optimises every parameter of a module at one rate.
 pub struct WholeOptimizer {
     inner: ModuleOptimizer,
-    weight_decay: f32,
 }
 
 impl WholeOptimizer {
@@ -111,7 +110,6 @@ impl WholeOptimizer {
     pub fn new(weight_decay: f32) -> Self {
         Self {
             inner: adamw(weight_decay),
-            weight_decay,
         }
     }
 
@@ -138,7 +136,6 @@ impl WholeOptimizer {
     pub fn load_state(self, state: Vec<u8>) -> Result<Self, OptimizerStateError> {
         Ok(Self {
             inner: with_state(self.inner, state)?,
-            weight_decay: self.weight_decay,
         })
     }
 }

@@ -55,6 +55,9 @@ pub struct VaeConfig {
     /// The activation; only SiLU is known.
     #[serde(default = "silu")]
     pub act_fn: String,
+    /// The class; only `AutoencoderKL` is known.
+    #[serde(rename = "_class_name", default, skip_serializing)]
+    pub class_name: Option<String>,
 }
 
 fn one() -> usize {
@@ -116,6 +119,9 @@ pub enum VaeConfigError {
         mend: &'static str,
     },
 }
+
+/// The class that is known here.
+const KNOWN: &str = "AutoencoderKL";
 
 impl VaeConfig {
     /// Pixels a latent covers in each direction: 2 to the number of levels but one.
@@ -216,6 +222,13 @@ impl VaeConfig {
                     known: "null",
                 });
             }
+        }
+        if let Some(class) = self.class_name.as_ref().filter(|class| *class != KNOWN) {
+            return Err(VaeConfigError::Unknown {
+                key: "_class_name",
+                found: format!("'{class}'"),
+                known: KNOWN,
+            });
         }
         if !matches!(self.act_fn.as_str(), "silu" | "swish") {
             return Err(VaeConfigError::Unknown {

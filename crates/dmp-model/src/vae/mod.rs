@@ -58,13 +58,6 @@ pub struct LatentGaussian {
     pub std: Tensor<4>,
 }
 
-impl LatentGaussian {
-    /// Latents drawn with `noise` of N(0, 1).
-    pub fn sample(&self, noise: Tensor<4>) -> Tensor<4> {
-        self.mean.clone() + self.std.clone() * noise
-    }
-}
-
 impl Vae {
     /// A network of zeros, for strict loading to fill.
     fn zeroed(config: &VaeConfig, device: &Device) -> Self {

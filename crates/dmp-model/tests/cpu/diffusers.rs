@@ -208,19 +208,21 @@ fn what_is_no_dit_is_refused_by_name() {
         }
     );
     let text = std::fs::read_to_string(folder().join("dit/transformer/config.json")).unwrap();
-    let other = text.replace("gelu-approximate", "geglu");
-    let other: DiffusersDit = serde_json::from_str(&other).unwrap();
-    assert!(other.sizes().unwrap_err().to_string().contains("geglu"));
+    for (here, other) in [("gelu-approximate", "geglu"), ("1e-05", "0.01")] {
+        let changed: DiffusersDit = serde_json::from_str(&text.replace(here, other)).unwrap();
+        let error = changed.sizes().unwrap_err().to_string();
+        assert!(error.contains(other), "{error}");
+    }
     let text = std::fs::read_to_string(folder().join("vae/config.json")).unwrap();
-    let other = text.replace("\"latents_mean\": null", "\"latents_mean\": [0, 1, 0, 0]");
-    let other: VaeConfig = serde_json::from_str(&other).unwrap();
-    assert!(
-        other
-            .check()
-            .unwrap_err()
-            .to_string()
-            .contains("latents_mean")
-    );
+    for (key, here, other) in [
+        ("latents_mean", "null", "[0, 1, 0, 0]"),
+        ("_class_name", "\"AutoencoderKL\"", "\"VQModel\""),
+    ] {
+        let [here, other] = [here, other].map(|value| format!("\"{key}\": {value}"));
+        let changed: VaeConfig = serde_json::from_str(&text.replace(&here, &other)).unwrap();
+        let error = changed.check().unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
     let other: DiffusersDit = serde_json::from_str(
         r#"{"_class_name": "UNet2DModel", "num_attention_heads": 1, "attention_head_dim": 4, "in_channels": 1,
             "num_layers": 1, "sample_size": 4, "patch_size": 1, "num_embeds_ada_norm": 1}"#,

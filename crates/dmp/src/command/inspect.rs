@@ -45,12 +45,13 @@ pub fn inspect(args: &InspectArgs, device: &Device) -> Result<()> {
             Addition::Baked(file) => baked(args, &file),
         };
     }
+    let file = open_backbone(&args.file, device)?;
     anyhow::ensure!(
         args.plot.is_none(),
-        "--plot draws a patch's gate; {} is no patch",
+        "--plot draws a patch's gate; {} is a backbone, which has none",
         args.file
     );
-    backbone(&open_backbone(&args.file, device)?, args.json)
+    backbone(&file, args.json)
 }
 
 fn backbone(file: &BackboneFile, json: bool) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use dmp_math::schedule::BetaSchedule;
@@ -91,7 +91,10 @@ pub fn loss(args: &LossArgs, device: &Device) -> Result<()> {
     if let Some(patched) = &patched {
         // Losses are taken at every timestep.
         let all: Vec<usize> = (0..DIFFUSION_STEPS).collect();
-        patched.check_timesteps(&all).context("--patch")?;
+        ensure!(
+            patched.check_timesteps(&all).is_ok(),
+            "--patch: was baked for the steps of one sampler, and losses are taken at every timestep; give the patch itself"
+        );
     }
     let layout = base.layout();
     let shape = ImageShape {

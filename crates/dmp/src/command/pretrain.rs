@@ -43,7 +43,7 @@ pub struct PretrainArgs {
     #[arg(long, default_value_t = 0.1, value_parser = flags::share)]
     label_dropout: f64,
     /// Steps
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Learning rate of AdamW
     #[arg(long, default_value_t = 1e-3, value_parser = flags::non_negative)]
@@ -125,6 +125,11 @@ pub fn pretrain(args: &PretrainArgs, device: &Device) -> Result<()> {
             height: side,
             width: side,
         }))?;
+    anyhow::ensure!(
+        data.pixels(0).is_some() || (args.image_size.is_none() && !args.grey),
+        "--image-size and --grey are for images; data '{}' holds latents, which 'dmp cache --image-size' makes of them",
+        args.training.data
+    );
     let shape = data.shape();
     anyhow::ensure!(
         shape.height == shape.width,

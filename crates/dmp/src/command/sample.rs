@@ -56,6 +56,11 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     }
     for (flag, path, ending) in [("--grid", &args.grid, "png"), ("--npz", &args.npz, "npz")] {
         let Some(path) = path else { continue };
+        anyhow::ensure!(
+            args.out.as_ref() != Some(path),
+            "{flag} {}: is the folder of --out; give another name",
+            path.display()
+        );
         check_target_of(flag, path, ending)?;
     }
     let kept = args.grid.is_some() || args.npz.is_some();

@@ -170,6 +170,12 @@ mod tests {
         );
         assert_eq!(open(&name, wanted(1), None).unwrap().len(), 3);
 
+        // One without images keeps its number, but what a Mac leaves is none.
+        std::fs::create_dir(folder.path().join("boot")).unwrap();
+        std::fs::create_dir(folder.path().join("__MACOSX")).unwrap();
+        let data = open(&name, wanted(1), None).unwrap();
+        assert_eq!((data.labels(), data.num_classes()), (&[0, 0, 2][..], 3));
+
         // An image in no sub-folder: no classes.
         save(folder.path(), "loose.png", 40);
         let data = open(&name, wanted(1), None).unwrap();

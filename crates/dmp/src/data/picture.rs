@@ -1,11 +1,13 @@
 //! An image from a file, and the crop that image models are trained on.
 
+mod jpeg;
+
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use dmp_math::resample::{Filter, resize_bytes};
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 /// An image of bytes, a plane a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +48,14 @@ impl Picture {
     /// The image that a file's bytes are, turned as its camera says. Sixteen bits become eight; grey stays grey;
     /// transparency is dropped.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut decoder = ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()?
-            .into_decoder()?;
+        // Its words hold those of its causes.
+        let said = |error: image::ImageError| anyhow!("{error}");
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+        ensure!(
+            reader.format() != Some(ImageFormat::Jpeg) || jpeg::is_whole(bytes),
+            "the JPEG is cut off: the marker that ends it is missing"
+        );
+        let mut decoder = reader.into_decoder().map_err(said)?;
         let bytes = decoder.total_bytes();
         ensure!(
             bytes <= MOST_BYTES,
@@ -56,8 +63,8 @@ impl Picture {
         );
         let (width, height) = decoder.dimensions();
         ensure_ratio([height as usize, width as usize])?;
-        let orientation = decoder.orientation()?;
-        let mut image = DynamicImage::from_decoder(decoder)?;
+        let orientation = decoder.orientation().map_err(said)?;
+        let mut image = DynamicImage::from_decoder(decoder).map_err(said)?;
         image.apply_orientation(orientation);
         let size = [image.height() as usize, image.width() as usize];
         Ok(if image.color().has_color() {

@@ -28,7 +28,7 @@ impl Slot {
     /// What is there, if it is whole.
     pub fn read(&self) -> Option<Extracted> {
         let file = TensorFile::from_bytes(&std::fs::read(&self.0).ok()?).ok()?;
-        Extracted::from_tensors(file.tensors)
+        Extracted::from_tensors(file.tensors).filter(Extracted::is_whole)
     }
 
     /// Keeps features. A cache that cannot be written is no reason to fail.

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::figures::{Metric, Request};
 use super::side::Side;
+use crate::memory::ensure_fits;
 
 /// Refuses metrics asked for by name, and a distance, that sides of these kinds and sizes cannot have.
 ///
@@ -48,6 +49,12 @@ pub fn check(request: &Request, samples: &Side<'_>, reference: &Side<'_>) -> Res
             "fewer --neighbours or more images",
         ),
     ];
+    if named(Metric::Kid) {
+        // Its subsets' products with each other.
+        let bytes = 8 * (request.kid_subset_size as u128).pow(2);
+        let what = format!("--kid-subset-size {}", request.kid_subset_size);
+        ensure_fits(&what, bytes, "give a smaller one")?;
+    }
     for (metric, least, mend) in of_both {
         if named(metric) {
             let what = format!("--metrics {metric}");

@@ -33,7 +33,9 @@ pub fn open(flag: Option<&Path>, device: &Device) -> Result<Weights> {
     let bytes = std::fs::read(&path)
         .with_context(|| format!("Inception's weights {shown}: cannot be read"))?;
     let sha256 = hex(&Sha256::digest(&bytes));
-    let network = Inception::load(bytes, device).with_context(|| shown)?;
+    let network = Inception::load(bytes, device).with_context(|| {
+        format!("Inception's weights {shown} (the file of torch-fidelity or pytorch-fid is wanted)")
+    })?;
     Ok(Weights { network, sha256 })
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use dmp_model::checkpoint::{
-    AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, hex, load_baked,
-    load_lora, load_patch,
+    AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, describes_itself, hex,
+    load_baked, load_lora, load_patch,
 };
 use sha2::{Digest, Sha256};
 
@@ -109,10 +109,15 @@ pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
         let folder = folder.display();
         bail!(
             "patch {folder}: this is a LoRA as PEFT keeps it; make one of it that can be given here: 'dmp convert {folder} --model \
-             MODEL --out lora.safetensors'"
+             MODEL --out lora.safetensors', with --schedule where the model does not say its own"
         );
     }
     let shown = || format!("patch {}", path.display());
+    ensure!(
+        path.exists() || !given.join("backbone.safetensors").is_file(),
+        "patch {}: {WHOLE}",
+        given.display()
+    );
     let bytes = fs::read(&path).with_context(|| {
         format!(
             "{}: cannot be read; give a patch.safetensors or lora.safetensors made by 'dmp train', or its run directory",
@@ -120,7 +125,13 @@ pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
         )
     })?;
     let file = TensorFile::from_bytes(&bytes).with_context(shown)?;
-    Ok(match AdditionKind::of(&file) {
+    let kind = AdditionKind::of(&file);
+    ensure!(
+        kind.is_some() || !describes_itself(&file),
+        "{}: {WHOLE}",
+        shown()
+    );
+    Ok(match kind {
         Some(AdditionKind::Lora) => {
             Addition::Lora(Box::new(load_lora(file, device).with_context(shown)?))
         }
@@ -131,6 +142,10 @@ pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
         _ => Addition::Patch(Box::new(load_patch(file, device).with_context(shown)?)),
     })
 }
+
+/// What is no addition to a model.
+const WHOLE: &str =
+    "this is a backbone, as full fine-tuning and 'dmp pretrain' make one; give it with --model";
 
 /// SHA-256 of the file that [`open_addition`] opens.
 ///

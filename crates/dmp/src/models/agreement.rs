@@ -41,6 +41,13 @@ pub fn check_data(data: &Dataset, name: &str, layout: ImageLayout, known: usize)
              a class tells them apart)"
         );
     }
+    if classes > 1 && classes < known {
+        crate::tell!(
+            "note: data '{name}' has {classes} classes, the model {known}; they are taken for its first {classes}, 0 to {} (empty \
+             sub-folders keep the numbers of classes without images)",
+            classes - 1
+        );
+    }
     anyhow::ensure!(
         known == 1 || classes <= known,
         "data '{name}' has {classes} classes, the model {known}; give the data the model was trained on"

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -83,7 +84,9 @@ fn hints(path: &Path) -> Result<Hints> {
     match fs::read(path) {
         Ok(json) => serde_json::from_slice(&json)
             .with_context(|| format!("{}: cannot be understood", path.display())),
-        Err(_) => Ok(Hints::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Hints::default()),
+        Err(error) => Err(error)
+            .with_context(|| format!("{}: cannot be read; check its permissions", path.display())),
     }
 }
 

@@ -1,14 +1,31 @@
 //! What differs between the settings of two runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The first setting, by its path, that is not the same in both texts, but for those in `free`.
+/// The first setting, by its path, that is not the same in both texts, but for those in `free`; what a flag names before the
+/// hash of what is there.
 pub fn first_difference(found: &str, wanted: &str, free: &[&str]) -> Option<String> {
     let (found, wanted) = (settings(found), settings(wanted));
-    let path = found
-        .keys()
-        .chain(wanted.keys())
-        .find(|path| !free.contains(&path.as_str()) && found.get(*path) != wanted.get(*path))?;
+    let paths: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
+    let other =
+        |path: &&String| !free.contains(&path.as_str()) && found.get(*path) != wanted.get(*path);
+    let path = paths
+        .into_iter()
+        .filter(other)
+        .min_by_key(|path| path.ends_with(HASH))?;
+    if let Some(named) = path.strip_suffix(HASH) {
+        let flag = match named.rsplit('.').next() {
+            Some("backbone") | None => "model",
+            Some(flag) => flag,
+        };
+        return Some(
+            match (found.contains_key(path), wanted.contains_key(path)) {
+                (true, true) => format!("what --{flag} names is not what it was there"),
+                (true, false) => format!("--{flag} was given there and is not here"),
+                _ => format!("--{flag} is given here and was not there"),
+            },
+        );
+    }
     let side = |settings: &BTreeMap<String, String>, place: &str| match settings.get(path) {
         Some(value) => format!("'{path} = {value}' {place}"),
         None => format!("'{path}' not set {place}"),
@@ -19,6 +36,9 @@ pub fn first_difference(found: &str, wanted: &str, free: &[&str]) -> Option<Stri
         side(&wanted, "here")
     ))
 }
+
+/// Ending of the settings that are the hash of what a flag names.
+const HASH: &str = "_sha256";
 
 /// Every value of a TOML text by its dotted path; none of a text that is none.
 fn settings(text: &str) -> BTreeMap<String, String> {
@@ -49,5 +69,23 @@ mod tests {
         let difference = first_difference(found, wanted, &[]).unwrap();
         assert_eq!(difference, "'a.x = 1' there, 'a.x' not set here");
         assert!(first_difference(found, wanted, &["a.x", "b.y", "a.y", "b.x"]).is_none());
+    }
+
+    #[test]
+    fn a_hash_is_told_by_its_flag_and_last() {
+        let difference = |found, wanted| first_difference(found, wanted, &[]).unwrap();
+        let (found, wanted) = ("data_sha256 = 'a'", "data_sha256 = 'b'\nseed = 1");
+        assert!(difference(found, wanted).contains("seed = 1"));
+        let told = difference(found, "data_sha256 = 'b'");
+        assert_eq!(told, "what --data names is not what it was there");
+        let patch = "[model]\nbackbone_sha256 = 'a'\npatch_sha256 = 'b'";
+        let bare = "[model]\nbackbone_sha256 = 'a'";
+        assert_eq!(
+            [difference(patch, bare), difference(bare, patch)],
+            [
+                "--patch was given there and is not here",
+                "--patch is given here and was not there"
+            ]
+        );
     }
 }

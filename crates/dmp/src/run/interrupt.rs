@@ -52,11 +52,6 @@ impl Interrupt {
             .clone()
     }
 
-    /// One that never asks, for tests.
-    pub fn never() -> Self {
-        Self(Arc::new(AtomicBool::new(false)))
-    }
-
     /// Whether to stop.
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::SeqCst)

@@ -72,10 +72,13 @@ fn of_setting(folder: &Path, hash: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The part of a stamp that is the same for a copy on another machine: a file's length, and nothing of a folder.
+/// The part of a stamp that is the same for a copy on another machine: a file's length, and nothing of a folder or of several files.
 fn lasting(stamp: &str) -> &str {
-    if stamp.starts_with("folder") {
-        return "folder";
+    if let Some(kind) = ["folder", "files"]
+        .into_iter()
+        .find(|kind| stamp.starts_with(kind))
+    {
+        return kind;
     }
     stamp.split(", changed").next().unwrap_or(stamp)
 }

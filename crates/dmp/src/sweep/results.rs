@@ -69,7 +69,7 @@ pub struct Cell {
     pub mean: Option<Mean>,
     /// Per cent of the base setting's figure with the same seed; null where either is not there.
     pub change_by_seed: Vec<Option<f64>>,
-    /// Their mean.
+    /// Their mean; none where the base's figure with some seed is not above 0.
     pub change: Option<Mean>,
 }
 
@@ -93,6 +93,10 @@ impl Results {
                 Some(base) => values(base, column),
                 None => vec![None; by_seed.len()],
             };
+            // Where one seed's has no share that could be told, a mean of the others would be a choice among seeds.
+            let shareless = by_seed.iter().zip(&against).any(|(value, base)| {
+                matches!((*value, *base), (Some(value), Some(base)) if change(value, base).is_none())
+            });
             let change_by_seed: Vec<Option<f64>> = by_seed
                 .iter()
                 .zip(against)
@@ -103,7 +107,9 @@ impl Results {
                 figure: column.figure.key,
                 mean: Mean::of(by_seed.iter().flatten().copied()),
                 by_seed,
-                change: Mean::of(change_by_seed.iter().flatten().copied()),
+                change: (!shareless)
+                    .then(|| Mean::of(change_by_seed.iter().flatten().copied()))
+                    .flatten(),
                 change_by_seed,
             }
         };

@@ -2,7 +2,7 @@
 //! models and folders of any size. What looks changed is done again, and a run directory then knows by the contents.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use dmp_model::checkpoint::hex;
 use sha2::{Digest, Sha256};
 
 use crate::data::demo;
+use crate::data::source::signature;
 use crate::words::Words;
 
 /// Stamps of files and folders, each looked at once.
@@ -34,6 +35,11 @@ impl Stamps {
                 ("model", "demo") => Some(embedded()),
                 // Names of what is embedded, whatever else is called so.
                 ("data", "demo") | ("reference", "held-out" | "validation" | "train") => None,
+                ("data", files) if files.contains('*') && !Path::new(files).exists() => {
+                    signature(files)
+                        .ok()
+                        .map(|hash| format!("files {}", &hash[..24]))
+                }
                 _ => self.path(Path::new(value))?,
             };
             stamps.extend(stamp.map(|stamp| (flag.to_owned(), stamp)));
@@ -77,22 +83,27 @@ fn look(path: &Path) -> io::Result<String> {
         return Ok(line(&metadata));
     }
     let mut hasher = Sha256::new();
-    folder(path, &mut hasher)?;
+    folder(path, &mut BTreeSet::new(), &mut hasher)?;
     Ok(format!("folder {}", hex(&hasher.finalize()[..12])))
 }
 
-fn folder(path: &Path, hasher: &mut Sha256) -> io::Result<()> {
+/// Enters each folder once, whatever links lead to it.
+fn folder(path: &Path, entered: &mut BTreeSet<PathBuf>, hasher: &mut Sha256) -> io::Result<()> {
+    if !entered.insert(path.canonicalize()?) {
+        return Ok(());
+    }
     let mut inside: Vec<PathBuf> = fs::read_dir(path)?
         .map(|entry| Ok(entry?.path()))
         .collect::<io::Result<_>>()?;
     inside.sort();
     for path in inside {
-        let metadata = fs::metadata(&path)?;
         hasher.update(path.as_os_str().as_encoded_bytes());
-        if metadata.is_dir() {
-            folder(&path, hasher)?;
-        } else {
-            hasher.update(line(&metadata));
+        match fs::metadata(&path) {
+            // A link to nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => hasher.update("missing"),
+            Err(error) => return Err(error),
+            Ok(metadata) if metadata.is_dir() => folder(&path, entered, hasher)?,
+            Ok(metadata) => hasher.update(line(&metadata)),
         }
         hasher.update([0]);
     }
@@ -125,6 +136,19 @@ mod tests {
         fs::write(images.join("b.png"), "b").unwrap();
         assert_ne!(before, stamp(folder.path()));
         assert_eq!(stamp(&folder.path().join("nothing")), None);
+        #[cfg(unix)]
+        for (to, name) in [("gone", "lost"), ("..", "round")] {
+            let before = stamp(folder.path());
+            std::os::unix::fs::symlink(to, images.join(name)).unwrap();
+            assert_ne!(before, stamp(folder.path()), "{name}");
+        }
+        let starred = format!("data = '{}/*.png'", images.display());
+        let words = Words::of(&starred.parse().unwrap(), &[]).unwrap();
+        let stamps = || Stamps::default().of(&words).unwrap();
+        let before = stamps();
+        assert!(before["data"].starts_with("files "), "{before:?}");
+        fs::write(images.join("c.png"), "c").unwrap();
+        assert_ne!(before, stamps());
     }
 
     #[test]

@@ -76,6 +76,19 @@ fn images_become_latents_a_patch_and_samples() {
     let error = refused(&format!("{sample} --npz {npz} --vae {vae} --size 30"));
     assert!(error.contains("--size") && error.contains("30"), "{error}");
 
+    // Others are not put in their place.
+    let other = cache.replace("--image-size 32", "--image-size 64");
+    let error = refused(&other);
+    assert!(
+        error.contains("adm-centre-crop 64") && error.contains("remove latents.json"),
+        "{error}"
+    );
+    let error = refused(&format!(
+        "pretrain --data {latents} --image-size 8 --out {}",
+        bench.str("base")
+    ));
+    assert!(error.contains("'dmp cache --image-size'"), "{error}");
+
     // An image that has changed makes its shard stale, and only a new run of the cache mends it.
     picture(&bench, "dog/3.png", 250);
     let error = refused(&format!("{train} --out {}", bench.str("other")));
@@ -83,7 +96,7 @@ fn images_become_latents_a_patch_and_samples() {
     assert!(said(&cache).contains("5 encoded now"));
     ok(&format!("{train} --out {}", bench.str("other")));
     let error = refused(&format!("{train} --out {}", bench.str("patch")));
-    assert!(error.contains("data_sha256"), "{error}");
+    assert!(error.contains("what --data names"), "{error}");
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn what_a_lora_is_not_is_refused() {
         &["trained on another backbone"],
     );
     says(
-        &draw(&format!("--model {model} --patch {}", bench.str("base"))),
+        &draw(&format!("--model {model} --patch {}", bench.str("none"))),
         &["lora.safetensors", "cannot be read"],
     );
 

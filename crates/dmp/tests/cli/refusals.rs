@@ -38,8 +38,19 @@ fn of_a_model_or_a_patch() {
         &draw(&format!("--model {model} --schedule squaredcos_cap_v2")),
         &["--schedule", "trained with linear"],
     );
-    // A patch is no backbone.
+    // A patch is no backbone, and a backbone no patch.
     says(&draw(&format!("--model {patch}")), &["this is a patch"]);
+    let file = format!("{model}/backbone.safetensors");
+    for base in [&model, &file] {
+        says(
+            &draw(&format!("--model {model} --patch {base}")),
+            &["this is a backbone", "give it with --model"],
+        );
+    }
+    says(
+        &format!("sample --grid {grid} --out {grid}"),
+        &["--grid", "folder of --out"],
+    );
     assert!(!bench.path("x.png").exists());
     says(&format!("sample --model {model}"), &["--grid"]);
 

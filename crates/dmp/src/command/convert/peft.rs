@@ -37,11 +37,11 @@ pub(super) fn from(folder: &Path, args: &ConvertArgs, device: &Device) -> Result
     let file = TensorFile::from_bytes(&read(TENSORS)?).with_context(shown)?;
     let backbone = open_backbone(&args.model, device)?;
     let lora = from_peft(&config, file, backbone.model.config(), device).with_context(shown)?;
+    let metadata = metadata("LoRA", args, &backbone, None)?;
     crate::tell!(
         "note: PEFT's files do not say which backbone they are of; this one is now of {}",
         args.model
     );
-    let metadata = metadata("LoRA", args, &backbone, None)?;
     Ok(lora_bytes(&lora, &metadata)?)
 }
 

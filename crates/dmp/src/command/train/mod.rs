@@ -231,6 +231,7 @@ pub fn train(args: &TrainArgs, device: &Device) -> Result<()> {
 }
 
 fn patch(args: &TrainArgs, device: &Device) -> Result<&'static str> {
+    args.patch.dtype().check(device)?;
     let work = |sizes, config: &PatchConfig| Work {
         prepended: config.prepended(),
         ..args

@@ -51,7 +51,7 @@ pub(super) struct PatchArgs {
     dtype: Option<Dtype>,
     /// Prompts a block; with --position both, those that are extra tokens [default: one a token; 8 with --position mix or
     /// both]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::count)]
     prompts: Option<usize>,
     /// Rank of a block's prompts, as a product of two smaller matrices [default: they are whole]
     #[arg(long, value_parser = flags::count)]

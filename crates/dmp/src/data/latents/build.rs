@@ -89,6 +89,18 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
     );
     captions::spare(folder)?;
     let shape = request.latent_shape()?;
+    let mut index = Index {
+        vae_sha256: request.vae_sha256.to_owned(),
+        preprocessing: format!("{PREPROCESSING} {}", request.side),
+        shape: [shape.channels, shape.height, shape.width],
+        classes: source.classes(),
+        images: 0,
+        source: std::path::absolute(request.images)?.display().to_string(),
+        source_signature: before,
+        captions_sha256: None,
+        shards: Vec::new(),
+    };
+    index.spare(folder)?;
     let interrupt = Interrupt::listen();
     let count = source.items().len();
     let bar = progress_bar(count as u64, 0, "images").with_prefix("encoding");
@@ -143,7 +155,10 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
         names.extend(chunk.clone().filter(there));
     }
     request.tolerates(built.bad)?;
-    ensure!(signature(request.images)? == before, request.changed());
+    ensure!(
+        signature(request.images)? == index.source_signature,
+        request.changed()
+    );
     if !built.waits {
         ensure!(
             built.images > 0,
@@ -152,18 +167,9 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
             built.bad
         );
         let items = names.iter().map(|&index| &source.items()[index]);
-        let captions_sha256 = captions::write(folder, items)?;
-        let index = Index {
-            vae_sha256: request.vae_sha256.to_owned(),
-            preprocessing: format!("{PREPROCESSING} {}", request.side),
-            shape: [shape.channels, shape.height, shape.width],
-            classes: source.classes(),
-            images: built.images,
-            source: std::path::absolute(request.images)?.display().to_string(),
-            source_signature: before,
-            captions_sha256,
-            shards: shards.into_iter().map(|(name, _)| name).collect(),
-        };
+        index.captions_sha256 = captions::write(folder, items)?;
+        index.images = built.images;
+        index.shards = shards.into_iter().map(|(name, _)| name).collect();
         index.write(folder)?;
     }
     Ok(built)

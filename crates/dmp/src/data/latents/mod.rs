@@ -62,9 +62,7 @@ pub(super) fn is_one(folder: &Path) -> bool {
 pub(super) fn open(folder: &Path) -> Result<Dataset> {
     let path = folder.join(INDEX);
     let shown = path.display();
-    let text = fs::read(&path).with_context(|| format!("{shown}: cannot be read"))?;
-    let index: Index = serde_json::from_slice(&text)
-        .with_context(|| format!("{shown}: is not what 'dmp cache' writes; run it again"))?;
+    let index = Index::read(&path)?;
     // Where the images are no longer, or were moved, the latents do without.
     if is_there(&index.source)? {
         let now = signature(&index.source).with_context(|| {
@@ -119,6 +117,37 @@ pub(super) fn open(folder: &Path) -> Result<Dataset> {
 }
 
 impl Index {
+    fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = fs::read(path).with_context(|| format!("{shown}: cannot be read"))?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{shown}: is not what 'dmp cache' writes; run it again"))
+    }
+
+    /// Refuses to replace the latents of a folder by others.
+    fn spare(&self, folder: &Path) -> Result<()> {
+        // What cannot be understood is made anew, as its own message says.
+        let Ok(there) = Self::read(&folder.join(INDEX)) else {
+            return Ok(());
+        };
+        for (what, there, here) in [
+            ("images in", &there.source, &self.source),
+            (
+                "images prepared as",
+                &there.preprocessing,
+                &self.preprocessing,
+            ),
+            ("the autoencoder", &there.vae_sha256, &self.vae_sha256),
+        ] {
+            ensure!(
+                there == here,
+                "--out {}: holds latents of {what} {there}, not {here}; give another folder, or remove {INDEX} there to replace them",
+                folder.display()
+            );
+        }
+        Ok(())
+    }
+
     fn write(&self, folder: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
         Ok(write_atomic(&folder.join(INDEX), text.as_bytes())?)

@@ -1,6 +1,7 @@
 //! Which files a name stands for.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -139,6 +140,18 @@ fn matches(name: &str, pattern: &str) -> bool {
         }
     }
     left.ends_with(end)
+}
+
+/// The folders in one, but for those that are none of the user's data.
+pub(super) fn sub_folders(folder: &Path) -> Result<Vec<OsString>> {
+    let cannot = || format!("{}: cannot be read as a folder", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let name = path.file_name().filter(|_| path.is_dir());
+        found.extend(name.filter(|_| !is_foreign(&path)).map(OsString::from));
+    }
+    Ok(found)
 }
 
 fn in_folder(folder: &Path) -> Result<Found> {

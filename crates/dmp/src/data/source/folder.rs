@@ -1,15 +1,17 @@
 //! Image files in folders.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::files::sub_folders;
 use super::{Item, captions};
 
 /// The images' names, classes and captions, and how many classes there are.
 pub(super) fn items(root: &Path, paths: &[PathBuf]) -> Result<(Vec<Item>, usize)> {
-    let (labels, classes) = labels(root, paths);
+    let (labels, classes) = labels(root, paths)?;
     let mut captions = captions::Captions::default();
     let item = |(path, label): (&PathBuf, Option<u32>)| {
         Ok(Item {
@@ -22,23 +24,34 @@ pub(super) fn items(root: &Path, paths: &[PathBuf]) -> Result<(Vec<Item>, usize)
     Ok((items?, classes))
 }
 
-/// A label an image and the number of classes: the sub-folder of the top that it is in, in the order of their names;
-/// none if any image is in no sub-folder.
-fn labels(root: &Path, paths: &[PathBuf]) -> (Vec<Option<u32>>, usize) {
+/// A label an image in a sub-folder of the top, and the number of classes: the sub-folders in the order of their names. One without
+/// images is a class too, so that the others' numbers are those of a model that knows it.
+fn labels(root: &Path, paths: &[PathBuf]) -> Result<(Vec<Option<u32>>, usize)> {
     let class = |path: &PathBuf| {
         let inside = path.strip_prefix(root).ok()?;
         let mut parts = inside.components();
         let first = parts.next()?.as_os_str().to_owned();
         parts.next().map(|_| first)
     };
-    let classes: Option<Vec<_>> = paths.iter().map(class).collect();
-    let Some(classes) = classes else {
-        return (vec![None; paths.len()], 1);
-    };
-    let mut numbers: BTreeMap<_, u32> = classes.iter().map(|name| (name.clone(), 0)).collect();
-    for (number, value) in numbers.values_mut().enumerate() {
-        *value = number as u32;
+    let mut images: BTreeMap<OsString, usize> = BTreeMap::new();
+    let classes: Vec<Option<OsString>> = paths.iter().map(class).collect();
+    let all = classes.iter().all(Option::is_some);
+    if all {
+        let folders = sub_folders(root)?.into_iter().map(|name| (name, 0));
+        images.extend(folders);
     }
-    let labels = classes.iter().map(|name| Some(numbers[name])).collect();
-    (labels, numbers.len())
+    for name in classes.iter().flatten() {
+        *images.entry(name.clone()).or_default() += 1;
+    }
+    let numbers: BTreeMap<&OsString, u32> = images.keys().zip(0..).collect();
+    for (name, _) in images.iter().filter(|(_, count)| **count == 0) {
+        crate::tell!(
+            "note: {}: no image is in {}, which is class {}",
+            root.display(),
+            name.display(),
+            numbers[name]
+        );
+    }
+    let labels = classes.iter().map(|name| Some(numbers[name.as_ref()?]));
+    Ok((labels.collect(), numbers.len()))
 }

@@ -116,9 +116,11 @@ impl Source {
                     .iter()
                     .filter(|item| item.label.is_some())
                     .count();
+                let without = self.items.iter().find(|item| item.label.is_none());
                 crate::tell!(
-                    "note: {name}: {count} of {} images have a class; no class is used",
-                    self.items.len()
+                    "note: {name}: {count} of {} images have a class, {} has none; no class is used",
+                    self.items.len(),
+                    without.map_or("", |item| &item.name)
                 );
             }
             self.items.iter_mut().for_each(|item| item.label = None);

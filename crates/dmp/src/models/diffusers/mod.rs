@@ -85,9 +85,13 @@ pub(super) fn open(folder: &Path, device: &Device) -> Result<BackboneFile> {
 /// # Errors
 /// When it is not there, or not whole.
 pub fn open_vae(folder: &Path, device: &Device) -> Result<VaeFile> {
-    let folder = part(&local("autoencoder", folder)?, "vae");
+    let here = part(&local("autoencoder", folder)?, "vae");
+    autoencoder(&here, device).with_context(|| format!("autoencoder {}", folder.display()))
+}
+
+fn autoencoder(folder: &Path, device: &Device) -> Result<VaeFile> {
     let config: VaeConfig = json(&folder.join("config.json"))?;
-    let found = weights(&folder)?;
+    let found = weights(folder)?;
     let mut hasher = Sha256::new();
     hasher.update(serde_json::to_string(&config)?);
     hasher.update(fingerprint(&found));

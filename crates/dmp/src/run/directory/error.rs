@@ -67,7 +67,7 @@ pub enum RunDirError {
     },
     /// A file of a checkpoint is missing, damaged or of another.
     #[error(
-        "{path}: is not what the run wrote there; delete this checkpoint to go on from the one before"
+        "{path}: is not what the run wrote there; delete this checkpoint to go on from the one before, or from the start if there is none"
     )]
     Changed {
         /// The file.

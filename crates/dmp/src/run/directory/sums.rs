@@ -1,7 +1,9 @@
 //! Sums of a checkpoint's files, in the form that `sha256sum --check` reads: a run goes on from what it wrote or not at all.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use dmp_model::checkpoint::hex;
 use sha2::{Digest, Sha256};
@@ -26,16 +28,32 @@ pub fn write(folder: &Path) -> Result<(), RunDirError> {
 
 /// Refuses a folder with a file that is not what was written there. One of before there were sums has none.
 pub fn check(folder: &Path) -> Result<(), RunDirError> {
-    let Ok(text) = fs::read_to_string(folder.join(NAME)) else {
-        return Ok(());
+    let path = folder.join(NAME);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        text => text.map_err(|_| RunDirError::Changed { path: path.clone() })?,
     };
-    for (wanted, name) in text.lines().filter_map(|line| line.split_once("  ")) {
+    let mut summed = BTreeSet::from([path.clone()]);
+    for line in text.lines() {
+        let Some((wanted, name)) = line.split_once("  ") else {
+            return Err(RunDirError::Changed { path });
+        };
         let path = folder.join(name);
         if !sum(&path).is_ok_and(|found| found == wanted) {
             return Err(RunDirError::Changed { path });
         }
+        summed.insert(path);
     }
-    Ok(())
+    // A list that was cut short would leave the rest unchecked.
+    let ours = |path: &PathBuf| {
+        !path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    let more = entries(folder)?
+        .into_iter()
+        .find(|path| ours(path) && !summed.contains(path));
+    more.map_or(Ok(()), |path| Err(RunDirError::Changed { path }))
 }
 
 fn sum(path: &Path) -> Result<String, RunDirError> {

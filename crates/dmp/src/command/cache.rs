@@ -56,6 +56,10 @@ fn part(text: &str) -> Result<Part, String> {
 
 /// Runs the command.
 pub fn cache(args: &CacheArgs, device: &Device) -> Result<()> {
+    anyhow::ensure!(
+        args.data != "demo",
+        "--data demo: the embedded images are for a model of pixels; give images of your own"
+    );
     let file = open_vae(&args.vae, device)?;
     let request = Request {
         images: &args.data,

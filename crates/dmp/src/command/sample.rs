@@ -9,7 +9,7 @@ use dmp_model::denoiser::ImageLayout;
 
 use crate::memory::ensure_fits;
 use crate::npz::Npz;
-use crate::output::{check_target_of, say, write_atomic};
+use crate::output::{check_target_of, is_same_place, say, write_atomic};
 use crate::report::grid::{GridStyle, Tiles};
 use crate::run::progress_bar;
 use crate::sampling::{Drawing, SamplingArgs, next_batch, open_model};
@@ -56,11 +56,16 @@ pub fn sample(args: &SampleArgs, device: &Device) -> Result<()> {
     }
     for (flag, path, ending) in [("--grid", &args.grid, "png"), ("--npz", &args.npz, "npz")] {
         let Some(path) = path else { continue };
-        anyhow::ensure!(
-            args.out.as_ref() != Some(path),
-            "{flag} {}: is the folder of --out; give another name",
-            path.display()
-        );
+        let others = [("--out", &args.out), ("--npz", &args.npz)];
+        for (name, other) in others.iter().filter(|(name, _)| *name != flag) {
+            anyhow::ensure!(
+                !other
+                    .as_ref()
+                    .is_some_and(|other| is_same_place(path, other)),
+                "{flag} {}: is what {name} names; give another name",
+                path.display()
+            );
+        }
         check_target_of(flag, path, ending)?;
     }
     let kept = args.grid.is_some() || args.npz.is_some();

@@ -170,9 +170,11 @@ mod tests {
         );
         assert_eq!(open(&name, wanted(1), None).unwrap().len(), 3);
 
-        // One without images keeps its number, but what a Mac leaves is none.
-        std::fs::create_dir(folder.path().join("boot")).unwrap();
-        std::fs::create_dir(folder.path().join("__MACOSX")).unwrap();
+        // An empty one keeps its number, but one with other things is none, nor is what a Mac leaves.
+        for name in ["boot", "__MACOSX", "about"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("about/x.txt"), "").unwrap();
         let data = open(&name, wanted(1), None).unwrap();
         assert_eq!((data.labels(), data.num_classes()), (&[0, 0, 2][..], 3));
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
+use dmp_model::checkpoint::torch::TorchFile;
 use dmp_model::checkpoint::{
     AdditionKind, BakedFile, LoraFile, PatchFile, PatchMetadata, TensorFile, describes_itself, hex,
     load_baked, load_lora, load_patch,
@@ -124,6 +125,11 @@ pub fn open_addition(path: &Path, device: &Device) -> Result<Addition> {
             shown()
         )
     })?;
+    ensure!(
+        !TorchFile::is_one(&bytes),
+        "{}: is a PyTorch file; make a patch of a checkpoint of the public code with 'dmp convert', or give a backbone with --model",
+        shown()
+    );
     let file = TensorFile::from_bytes(&bytes).with_context(shown)?;
     let kind = AdditionKind::of(&file);
     ensure!(

@@ -50,7 +50,8 @@ pub fn check_data(data: &Dataset, name: &str, layout: ImageLayout, known: usize)
     }
     anyhow::ensure!(
         known == 1 || classes <= known,
-        "data '{name}' has {classes} classes, the model {known}; give the data the model was trained on"
+        "data '{name}' has {classes} classes, the model {known}; give the data the model was trained on (a class is a sub-folder with \
+         images, or an empty one)"
     );
     Ok(())
 }

@@ -9,10 +9,18 @@ pub fn first_difference(found: &str, wanted: &str, free: &[&str]) -> Option<Stri
     let paths: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
     let other =
         |path: &&String| !free.contains(&path.as_str()) && found.get(*path) != wanted.get(*path);
-    let path = paths
-        .into_iter()
-        .filter(other)
-        .min_by_key(|path| path.ends_with(HASH))?;
+    let kind = |settings: &BTreeMap<String, String>| {
+        let of = |(table, _): &&(&str, &str)| settings.keys().any(|path| path.starts_with(table));
+        KINDS.iter().find(of).map(|(_, kind)| *kind)
+    };
+    if let (Some(there), Some(here)) = (kind(&found), kind(&wanted))
+        && there != here
+    {
+        return Some(format!("it trains {there} there, {here} here"));
+    }
+    // Others follow from where prompts are.
+    let rank = |path: &&String| (path.ends_with(HASH), *path != "patch.position");
+    let path = paths.into_iter().filter(other).min_by_key(rank)?;
     if let Some(named) = path.strip_suffix(HASH) {
         let flag = match named.rsplit('.').next() {
             Some("backbone") | None => "model",
@@ -26,9 +34,13 @@ pub fn first_difference(found: &str, wanted: &str, free: &[&str]) -> Option<Stri
             },
         );
     }
+    let shown = match path.strip_prefix("sampling.") {
+        Some(flag) => format!("--{}", flag.replace('_', "-")),
+        None => path.clone(),
+    };
     let side = |settings: &BTreeMap<String, String>, place: &str| match settings.get(path) {
-        Some(value) => format!("'{path} = {value}' {place}"),
-        None => format!("'{path}' not set {place}"),
+        Some(value) => format!("'{shown} = {value}' {place}"),
+        None => format!("'{shown}' not set {place}"),
     };
     Some(format!(
         "{}, {}",
@@ -36,6 +48,13 @@ pub fn first_difference(found: &str, wanted: &str, free: &[&str]) -> Option<Stri
         side(&wanted, "here")
     ))
 }
+
+/// Tables that only one kind of training has, and what it trains.
+const KINDS: [(&str, &str); 3] = [
+    ("patch.", "a patch"),
+    ("lora.", "a LoRA"),
+    ("backbone.", "all weights"),
+];
 
 /// Ending of the settings that are the hash of what a flag names.
 const HASH: &str = "_sha256";
@@ -78,6 +97,16 @@ mod tests {
         assert!(difference(found, wanted).contains("seed = 1"));
         let told = difference(found, "data_sha256 = 'b'");
         assert_eq!(told, "what --data names is not what it was there");
+        let told = difference("[lora]\nrank = 1", "[balance]\nx = 1\n[patch]\ndepth = 1");
+        assert_eq!(told, "it trains a LoRA there, a patch here");
+        let told = difference(
+            "[sampling]\nsampling_steps = '2'",
+            "[sampling]\nsampling_steps = '3'",
+        );
+        assert!(
+            told.starts_with("'--sampling-steps = \"2\"' there"),
+            "{told}"
+        );
         let patch = "[model]\nbackbone_sha256 = 'a'\npatch_sha256 = 'b'";
         let bare = "[model]\nbackbone_sha256 = 'a'";
         assert_eq!(

@@ -75,7 +75,10 @@ impl RunDir {
                 path: config.clone(),
                 source,
             })?;
-            let understood = |text: &String| text.parse::<toml::Table>().is_ok();
+            let understood = |text: &String| {
+                let table = text.parse::<toml::Table>();
+                table.is_ok_and(|table| !table.is_empty())
+            };
             let Some(found) = String::from_utf8(found).ok().filter(understood) else {
                 return Err(RunDirError::Settings { path: root });
             };

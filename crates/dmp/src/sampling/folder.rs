@@ -85,6 +85,9 @@ impl ImageFolder {
             there: (0..).take_while(|number| numbers.contains(number)).count(),
             _lock: lock,
         };
+        if folder.there < sampling.count {
+            output::check_target(&folder.path(sampling.count - 1))?;
+        }
         output::remove_cut_off(root).with_context(|| format!("--out {shown}"))?;
         if found.as_ref() != Some(&settings) {
             write_atomic(&root.join(SETTINGS), settings.as_bytes())?;

@@ -72,7 +72,19 @@ impl<'a> Records<'a> {
         let Some(record) = read(&self.plan.record(step)) else {
             return self.of_elsewhere(step);
         };
-        let holds = record.inputs == self.inputs(step)?
+        // What was measured of another training is of the past.
+        let trained = match step.work {
+            Work::Evaluate(_) if !self.plan.setting(step).base => {
+                let training = Step {
+                    work: Work::Train,
+                    ..step
+                };
+                self.current(training)?.is_some()
+            }
+            _ => true,
+        };
+        let holds = trained
+            && record.inputs == self.inputs(step)?
             && record.product == self.product(step)?
             && (record.product.is_some() || self.plan.product(step).is_none());
         Ok(holds.then_some(record))
@@ -236,6 +248,11 @@ mod tests {
         assert_eq!((current(train), current(eval)), (None, None));
         fs::write(&product, "patch").unwrap();
         assert!(current(train).is_some() && current(eval).is_some());
+        let before = fs::read(plan.record(train)).unwrap();
+        fs::write(plan.record(train), "").unwrap();
+        assert_eq!(current(eval), None, "its training is to be done again");
+        fs::write(plan.record(train), before).unwrap();
+        assert!(current(eval).is_some());
         fs::write(&model, "other weights").unwrap();
         assert_eq!((current(train), current(eval)), (None, None));
 

@@ -47,10 +47,14 @@ fn of_a_model_or_a_patch() {
             &["this is a backbone", "give it with --model"],
         );
     }
-    says(
-        &format!("sample --grid {grid} --out {grid}"),
-        &["--grid", "folder of --out"],
-    );
+    let round = format!("{model}/../x.png");
+    for out in [&grid, &round] {
+        says(
+            &format!("sample --grid {grid} --out {out}"),
+            &["--grid", "is what --out names"],
+        );
+    }
+    assert!(!bench.path("x.png").exists());
     assert!(!bench.path("x.png").exists());
     says(&format!("sample --model {model}"), &["--grid"]);
 

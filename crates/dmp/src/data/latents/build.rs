@@ -12,10 +12,11 @@ use indicatif::ProgressBar;
 
 use super::key::Key;
 use super::shard::{self, Shard};
-use super::{Index, captions};
+use super::{INDEX, Index, captions};
 use crate::data::open::fitted;
 use crate::data::source::{Content, signature};
 use crate::data::{Dataset, ImageShape, Source, to_unit};
+use crate::output::check_target;
 use crate::run::{Interrupt, Interrupted, progress_bar};
 
 /// Images of a shard: what is lost at most when the work is stopped.
@@ -87,6 +88,11 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
         "--out {}: holds the images themselves; give another folder",
         folder.display()
     );
+    ensure!(
+        !folder.join("config.toml").exists(),
+        "--out {}: holds a run; give a folder of their own to latents",
+        folder.display()
+    );
     captions::spare(folder)?;
     let shape = request.latent_shape()?;
     let mut index = Index {
@@ -101,6 +107,7 @@ pub fn build(request: &Request<'_>, folder: &Path) -> Result<Built> {
         shards: Vec::new(),
     };
     index.spare(folder)?;
+    check_target(&folder.join(INDEX))?;
     let interrupt = Interrupt::listen();
     let count = source.items().len();
     let bar = progress_bar(count as u64, 0, "images").with_prefix("encoding");

@@ -130,21 +130,30 @@ impl Index {
         let Ok(there) = Self::read(&folder.join(INDEX)) else {
             return Ok(());
         };
-        for (what, there, here) in [
-            ("images in", &there.source, &self.source),
-            (
-                "images prepared as",
-                &there.preprocessing,
-                &self.preprocessing,
-            ),
-            ("the autoencoder", &there.vae_sha256, &self.vae_sha256),
-        ] {
-            ensure!(
-                there == here,
-                "--out {}: holds latents of {what} {there}, not {here}; give another folder, or remove {INDEX} there to replace them",
-                folder.display()
-            );
-        }
+        let shown = folder.display();
+        let replace = format!("give another folder, or remove {INDEX} there to replace them");
+        // Where the images were moved, it may be these.
+        let same = |one: &str, other: &str| {
+            let real = [one, other].map(|path| Path::new(path).canonicalize());
+            one == other || matches!(real, [Ok(one), Ok(other)] if one == other)
+        };
+        let moved = !is_there(&there.source)?;
+        ensure!(
+            moved || same(&there.source, &self.source),
+            "--out {shown}: holds latents of {}, and these are of {}; {replace}",
+            there.source,
+            self.source
+        );
+        ensure!(
+            there.preprocessing == self.preprocessing,
+            "--out {shown}: holds latents of images prepared as {}, and these are {}; {replace}",
+            there.preprocessing,
+            self.preprocessing
+        );
+        ensure!(
+            there.vae_sha256 == self.vae_sha256,
+            "--out {shown}: holds latents of another autoencoder; {replace}"
+        );
         Ok(())
     }
 

@@ -83,10 +83,10 @@ pub(super) fn find(name: &str) -> Result<Found> {
     Ok(Found { kind, root, paths })
 }
 
-/// Whether a file or folder is none of the user's data: hidden, or what an archive of a Mac leaves.
+/// Whether a file or folder is none of the user's data: hidden, or what a Mac's archives and some file servers put there.
 fn is_foreign(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.starts_with('.') || name == "__MACOSX")
+    name.is_some_and(|name| name.starts_with('.') || matches!(name, "__MACOSX" | "@eaDir"))
 }
 
 pub(super) fn parent(path: &Path) -> PathBuf {
@@ -142,14 +142,24 @@ fn matches(name: &str, pattern: &str) -> bool {
     left.ends_with(end)
 }
 
-/// The folders in one, but for those that are none of the user's data.
-pub(super) fn sub_folders(folder: &Path) -> Result<Vec<OsString>> {
-    let cannot = || format!("{}: cannot be read as a folder", folder.display());
+/// The folders in one in which there is nothing of the user's.
+pub(super) fn empty_folders(folder: &Path) -> Result<Vec<OsString>> {
+    let inside = |folder: &Path| -> Result<Vec<PathBuf>> {
+        let cannot = || format!("{}: cannot be read as a folder", folder.display());
+        let entries = fs::read_dir(folder).with_context(cannot)?;
+        let paths: Result<Vec<PathBuf>> = entries
+            .map(|entry| Ok(entry.with_context(cannot)?.path()))
+            .collect();
+        Ok(paths?
+            .into_iter()
+            .filter(|path| !is_foreign(path))
+            .collect())
+    };
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let path = entry.with_context(cannot)?.path();
-        let name = path.file_name().filter(|_| path.is_dir());
-        found.extend(name.filter(|_| !is_foreign(&path)).map(OsString::from));
+    for path in inside(folder)? {
+        if path.is_dir() && inside(&path)?.is_empty() {
+            found.extend(path.file_name().map(OsString::from));
+        }
     }
     Ok(found)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::files::sub_folders;
+use super::files::empty_folders;
 use super::{Item, captions};
 
 /// The images' names, classes and captions, and how many classes there are.
@@ -24,8 +24,8 @@ pub(super) fn items(root: &Path, paths: &[PathBuf]) -> Result<(Vec<Item>, usize)
     Ok((items?, classes))
 }
 
-/// A label an image in a sub-folder of the top, and the number of classes: the sub-folders in the order of their names. One without
-/// images is a class too, so that the others' numbers are those of a model that knows it.
+/// A label an image in a sub-folder of the top, and the number of classes: the sub-folders in the order of their names. One that is
+/// empty is a class too, so that the others' numbers are those of a model that knows it; one that holds other things is none.
 fn labels(root: &Path, paths: &[PathBuf]) -> Result<(Vec<Option<u32>>, usize)> {
     let class = |path: &PathBuf| {
         let inside = path.strip_prefix(root).ok()?;
@@ -37,7 +37,7 @@ fn labels(root: &Path, paths: &[PathBuf]) -> Result<(Vec<Option<u32>>, usize)> {
     let classes: Vec<Option<OsString>> = paths.iter().map(class).collect();
     let all = classes.iter().all(Option::is_some);
     if all {
-        let folders = sub_folders(root)?.into_iter().map(|name| (name, 0));
+        let folders = empty_folders(root)?.into_iter().map(|name| (name, 0));
         images.extend(folders);
     }
     for name in classes.iter().flatten() {
@@ -46,7 +46,7 @@ fn labels(root: &Path, paths: &[PathBuf]) -> Result<(Vec<Option<u32>>, usize)> {
     let numbers: BTreeMap<&OsString, u32> = images.keys().zip(0..).collect();
     for (name, _) in images.iter().filter(|(_, count)| **count == 0) {
         crate::tell!(
-            "note: {}: no image is in {}, which is class {}",
+            "note: {}: {} is empty and counts as class {}; remove it if it is none",
             root.display(),
             name.display(),
             numbers[name]

@@ -7,7 +7,7 @@ mod weights;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use dmp_model::checkpoint::{
     BackboneFile, DiffusersDit, TensorFile, fingerprint, from_diffusers, hex, load_backbone,
@@ -86,6 +86,11 @@ pub(super) fn open(folder: &Path, device: &Device) -> Result<BackboneFile> {
 /// When it is not there, or not whole.
 pub fn open_vae(folder: &Path, device: &Device) -> Result<VaeFile> {
     let here = part(&local("autoencoder", folder)?, "vae");
+    ensure!(
+        !here.join("model_index.json").is_file(),
+        "autoencoder {}: this pipeline has no vae/; give the folder of an AutoencoderKL",
+        folder.display()
+    );
     autoencoder(&here, device).with_context(|| format!("autoencoder {}", folder.display()))
 }
 

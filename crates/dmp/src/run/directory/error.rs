@@ -28,7 +28,7 @@ pub enum RunDirError {
     },
     /// The directory holds a run with other settings.
     #[error(
-        "{path} holds a run with other settings ({difference}); give the same settings to go on with it, or another --out"
+        "{path} holds a run with other settings ({difference}); give the same settings to go on with it, remove it, or give another --out (a sweep's recipe: another 'out')"
     )]
     OtherRun {
         /// The directory.
@@ -70,6 +70,12 @@ pub enum RunDirError {
         "{path}: is not what the run wrote there; delete this checkpoint to go on from the one before, or from the start if there is none"
     )]
     Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A checkpoint holds a file that the run did not write.
+    #[error("{path}: is none of the checkpoint's files; move it away")]
+    Foreign {
         /// The file.
         path: PathBuf,
     },

@@ -30,7 +30,9 @@ pub fn write(folder: &Path) -> Result<(), RunDirError> {
 pub fn check(folder: &Path) -> Result<(), RunDirError> {
     let path = folder.join(NAME);
     let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !entries(folder)?.is_empty() => {
+            return Ok(());
+        }
         text => text.map_err(|_| RunDirError::Changed { path: path.clone() })?,
     };
     let mut summed = BTreeSet::from([path.clone()]);
@@ -53,7 +55,7 @@ pub fn check(folder: &Path) -> Result<(), RunDirError> {
     let more = entries(folder)?
         .into_iter()
         .find(|path| ours(path) && !summed.contains(path));
-    more.map_or(Ok(()), |path| Err(RunDirError::Changed { path }))
+    more.map_or(Ok(()), |path| Err(RunDirError::Foreign { path }))
 }
 
 fn sum(path: &Path) -> Result<String, RunDirError> {

@@ -160,6 +160,10 @@ fn the_recipes_of_the_repository_are_some() {
             include_str!("../../../../../recipes/ablations-again.toml"),
             3,
         ),
+        (
+            include_str!("../../../../../recipes/ablations-held-out.toml"),
+            3,
+        ),
         (include_str!("../../../../../recipes/rates.toml"), 1),
         (include_str!("../../../../../recipes/rates-again.toml"), 3),
         (

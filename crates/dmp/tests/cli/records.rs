@@ -106,7 +106,7 @@ fn records_in_the_repository_count_for_its_recipes() {
         ("rates-again", "rates", 63),
         ("ablations", "ablations", 59),
         ("ablations-again", "ablations", 57),
-        ("ablations-held-out", "ablations-held-out order", 33),
+        ("ablations-held-out", "order ablations-held-out", 33),
         ("below", "below", 9),
         ("lora-below", "below", 9),
         ("stable-targets", "rates", 15),

@@ -20,7 +20,7 @@ pub use build::{Part, Request, build};
 use super::source::{is_there, signature};
 use super::{Dataset, ImageShape, Latents};
 use crate::memory::ensure_fits;
-use crate::output::write_atomic;
+use crate::output::{is_same_place, write_atomic};
 
 /// The file that says what is there.
 const INDEX: &str = "latents.json";
@@ -133,13 +133,9 @@ impl Index {
         let shown = folder.display();
         let replace = format!("give another folder, or remove {INDEX} there to replace them");
         // Where the images were moved, it may be these.
-        let same = |one: &str, other: &str| {
-            let real = [one, other].map(|path| Path::new(path).canonicalize());
-            one == other || matches!(real, [Ok(one), Ok(other)] if one == other)
-        };
         let moved = !is_there(&there.source)?;
         ensure!(
-            moved || same(&there.source, &self.source),
+            moved || is_same_place(Path::new(&there.source), Path::new(&self.source)),
             "--out {shown}: holds latents of {}, and these are of {}; {replace}",
             there.source,
             self.source
